@@ -1,0 +1,129 @@
+//! Event subscriptions: who is told, how, and for how long we try.
+//!
+//! Source: reference event-grid 3.3, 5.2, 5.3.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Filter, ResourceId, Secret, Timestamp};
+
+/// The number of one subscription's queue. Given once, never used again, small enough to stand in every journal record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LaneId(pub u64);
+
+/// An event subscription.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventSubscription {
+    /// Its name, as first written; compared without case within its source.
+    pub name: String,
+    /// `topic`: the resource whose events it receives (a communication resource, a custom topic).
+    pub source: ResourceId,
+    /// Its queue.
+    pub lane: LaneId,
+    /// Where events go.
+    pub destination: Destination,
+    /// Which events go there.
+    pub filter: Filter,
+    /// `labels`: free text without meaning to us.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// `expirationTimeUtc`: when it retires.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+    /// `eventDeliverySchema`.
+    pub delivery_schema: DeliverySchema,
+    /// `retryPolicy`.
+    pub retry_policy: RetryPolicy,
+    /// `deadLetterDestination`, when one is configured.
+    #[serde(default)]
+    pub dead_letter: Option<DeadLetterDestination>,
+    /// `provisioningState`.
+    pub state: ProvisioningState,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+}
+
+/// Where events go. Other kinds of handlers join here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// An HTTP endpoint.
+    WebHook(WebHook),
+}
+
+/// An HTTP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebHook {
+    /// `endpointUrl`, whole. Its query string is a secret of the endpoint.
+    pub url: Secret,
+}
+
+impl WebHook {
+    /// `endpointBaseUrl`: the URL without its query, safe to show.
+    pub fn base_url(&self) -> &str {
+        self.url.reveal().split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
+/// `eventDeliverySchema`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeliverySchema {
+    /// `EventGridSchema`.
+    EventGrid,
+    /// `CloudEventSchemaV1_0`.
+    CloudEvents,
+    /// `CustomInputSchema`.
+    Custom,
+}
+
+/// How long and how often a delivery is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// `maxDeliveryAttempts`: 1 to 30.
+    pub max_attempts: u32,
+    /// `eventTimeToLiveInMinutes`: 1 to 1440.
+    pub time_to_live_minutes: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_attempts: 30, time_to_live_minutes: 1440 }
+    }
+}
+
+impl RetryPolicy {
+    /// How long after publishing a delivery may still be tried.
+    pub fn time_to_live(&self) -> Duration {
+        Duration::from_secs(u64::from(self.time_to_live_minutes) * 60)
+    }
+}
+
+/// `deadLetterDestination`: a blob container. Kept and shown; we keep dead letters ourselves in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterDestination {
+    /// `resourceId`: the storage account.
+    pub resource_id: String,
+    /// `blobContainerName`.
+    pub container: String,
+}
+
+/// `provisioningState`, with exactly the data of that moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProvisioningState {
+    /// Delivering.
+    Succeeded,
+    /// The endpoint answered the handshake without the code: somebody has to visit the validation URL in time.
+    AwaitingManualAction {
+        /// What the visitor must bring.
+        token: Secret,
+        /// The code that was sent, should the endpoint answer it on another attempt.
+        code: Secret,
+        /// The end of the window.
+        until: Timestamp,
+    },
+    /// The window passed; the subscription has to be created again.
+    Failed,
+}

@@ -1,0 +1,3 @@
+//! Gridpost.
+
+fn main() {}
