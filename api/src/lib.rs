@@ -1,1 +1,110 @@
-//! Gridpost: api.
+//! The wire: every surface on the one port.
+//!
+//! Promise: a handler reads authenticate, parse, one call, render. How a domain error is answered is decided in
+//! `problem`, what a path means in `path`, and nothing here holds state of its own beyond what the clients see.
+//! Not here: sockets and TLS (`server`), what the calls do (`grid`, `comms`), where anything is kept (`store`).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use gridpost_comms::Comms;
+use gridpost_comms::sms::handsets::Handsets;
+use gridpost_grid::Grid;
+use gridpost_model::{Chance, Clock};
+use tower::ServiceExt as _;
+
+pub mod arm;
+pub mod auth;
+pub mod operations;
+pub mod origin;
+pub mod own;
+pub mod path;
+pub mod problem;
+pub mod publish;
+pub mod sinks;
+pub mod sms;
+pub mod token;
+pub mod validate;
+pub mod version;
+
+/// What the surfaces are made of; `server` puts it together.
+pub struct Parts {
+    /// The router of events.
+    pub grid: Grid,
+    /// The communication services.
+    pub comms: Comms,
+    /// The built-in carrier's handsets.
+    pub handsets: Handsets,
+    /// The built-in webhook receivers.
+    pub sinks: sinks::Sinks,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where identifiers of requests and new keys come from.
+    pub chance: Arc<dyn Chance>,
+    /// What signs and verifies bearer tokens.
+    pub tokens: token::TokenKeys,
+    /// Who we are to Resource Manager clients.
+    pub tenant: Tenant,
+    /// Which rules apply.
+    pub profile: Profile,
+    /// How a client reaches us when its request does not tell: `https://127.0.0.1:8480`, no trailing slash.
+    pub base_url: String,
+    /// How the store and the process are doing.
+    pub watch: Arc<dyn operations::Watch>,
+}
+
+/// Which rules apply to whoever connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// On loopback, with built-in identities, sinks and our own REST open to local callers.
+    Development,
+    /// Everything needs a credential, and there are no sinks.
+    Production,
+}
+
+/// The one tenant and the one subscription that exist.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// The tenant's GUID.
+    pub tenant_id: String,
+    /// The subscription's GUID.
+    pub subscription_id: String,
+}
+
+/// What every handler is given as its state.
+pub type Shared = Arc<Parts>;
+
+/// All surfaces. Paths are normalised first; `path::RawTarget` in the extensions keeps what the client sent.
+pub fn router(parts: Parts) -> Router {
+    let parts: Shared = Arc::new(parts);
+    let surfaces = Router::new()
+        .merge(operations::routes())
+        .merge(validate::routes())
+        .merge(token::routes())
+        .merge(sms::routes())
+        .merge(sinks::routes())
+        .merge(own::routes())
+        .fallback(arm::answer)
+        .with_state(Arc::clone(&parts));
+    Router::new().fallback(dispatch).with_state(Entrance { parts, surfaces })
+}
+
+#[derive(Clone)]
+struct Entrance {
+    parts: Shared,
+    surfaces: Router,
+}
+
+/// Publishing is told apart before anything else is done, because it is the path that must be short.
+async fn dispatch(State(entrance): State<Entrance>, request: Request) -> Response {
+    if publish::is_for_us(&request) {
+        return publish::answer(&entrance.parts, request).await;
+    }
+    let request = path::normalise(request);
+    match entrance.surfaces.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

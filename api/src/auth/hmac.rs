@@ -1,0 +1,1 @@
+//! HMAC signatures of communication clients.

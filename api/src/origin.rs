@@ -1,0 +1,37 @@
+//! The address a client dialled, which is the address it is told to come back to.
+//!
+//! Promise: every URL we hand out begins with the scheme and the host that the asking client used.
+
+use http::request;
+
+use crate::Parts;
+
+/// The scheme of a connection; the listener puts it into the extensions of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// `https://host:port` as the client dialled it, without a trailing slash.
+pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
+    let host = request.uri.authority().map(http::uri::Authority::as_str).or_else(|| {
+        request.headers.get(http::header::HOST).and_then(|value| value.to_str().ok())
+    });
+    let scheme = match request.extensions.get::<Scheme>() {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Https) => "https",
+        None => parts.base_url.split(':').next().unwrap_or("https"),
+    };
+    match host {
+        Some(host) if is_plain(host) => format!("{scheme}://{host}"),
+        _ => parts.base_url.clone(),
+    }
+}
+
+fn is_plain(host: &str) -> bool {
+    !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}

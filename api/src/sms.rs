@@ -1,0 +1,6 @@
+//! SMS.
+
+/// `/sms`.
+pub fn routes() -> axum::Router<crate::Shared> {
+    axum::Router::new()
+}
