@@ -28,12 +28,20 @@ struct State {
 impl VirtualClock {
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(State { now, sleepers: BTreeMap::new(), next_number: 0 })))
+        Self(Arc::new(Mutex::new(State {
+            now,
+            sleepers: BTreeMap::new(),
+            next_number: 0,
+        })))
     }
 
     /// The earliest moment somebody waits for.
     pub fn next_alarm(&self) -> Option<Timestamp> {
-        self.0.lock().sleepers.first_key_value().map(|((moment, _), _)| *moment)
+        self.0
+            .lock()
+            .sleepers
+            .first_key_value()
+            .map(|((moment, _), _)| *moment)
     }
 
     /// Shows `moment` from now on and wakes who waited for it. A moment in the past changes nothing.
@@ -61,7 +69,10 @@ impl Clock for VirtualClock {
             // Entered before the first poll, so that `next_alarm` knows of it at once.
             state.sleepers.insert((moment, number), None);
         }
-        Box::pin(Alarm { clock: self.clone(), key: (moment, number) })
+        Box::pin(Alarm {
+            clock: self.clone(),
+            key: (moment, number),
+        })
     }
 }
 
@@ -78,7 +89,9 @@ impl Future for Alarm {
         if self.key.0 <= state.now {
             return Poll::Ready(());
         }
-        state.sleepers.insert(self.key, Some(context.waker().clone()));
+        state
+            .sleepers
+            .insert(self.key, Some(context.waker().clone()));
         Poll::Pending
     }
 }
