@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 
 pub mod arm;
 pub mod auth;
+pub mod communication;
 pub mod operations;
 pub mod origin;
 pub mod own;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub profile: Profile,
     /// How a client reaches us when its request does not tell: `https://127.0.0.1:8480`, no trailing slash.
     pub base_url: String,
+    /// Further names under which local clients reach us (a machine's or container's name), as their users spell them.
+    pub host_names: Vec<String>,
     /// How the store and the process are doing.
     pub watch: Arc<dyn operations::Watch>,
 }

@@ -1,0 +1,1 @@
+//! What all surfaces of communication services have in common.
