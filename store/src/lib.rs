@@ -1,1 +1,26 @@
-//! Gridpost: store.
+//! Durable state: tables, an event log, and transactions over both.
+//!
+//! Promise: what `Store::write` has answered survives a crash, as a whole; an error from its closure leaves no trace.
+//! Readers use snapshots and never wait for the writer.
+//! Not here: what any row or event means (`grid`, `comms`), and how anything is sent.
+//!
+//! Read in this order: `store` (the calls), `txn` (what a change may do), `writer` (the loop that makes it
+//! durable), `journal` (the only thing that is synced), `checkpoint` (how tables follow the journal).
+
+mod error;
+mod follower;
+mod key;
+mod options;
+mod place;
+mod store;
+mod table;
+mod txn;
+
+pub use error::{OpenError, ReadError, StoreError, WriteError};
+pub use follower::{Appended, Follower, Progress, Recovery, Replayed};
+pub use key::{BadKey, Key, Raw};
+pub use options::{Fault, Faults, FileKind, Operation, Options};
+pub use place::{PARTITIONS, Partition, Position};
+pub use store::{Committed, Health, ReadBatch, ReadLimit, Snapshot, Status, Store};
+pub use table::{Scan, Table};
+pub use txn::Txn;
