@@ -1,1 +1,133 @@
-//! Gridpost: grid.
+//! The event router: topics, event subscriptions, matching, and delivery that keeps its promises.
+//!
+//! Promise: an event that `publish` accepted, or `stage` put into a committed transaction, reaches every subscription
+//! that matched it at that moment, or becomes a dead letter that says why.
+//! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
+
+mod backlog;
+pub mod dead_letter;
+mod delivery;
+mod destination;
+pub mod directory;
+pub mod explain;
+pub mod handshake;
+mod lane;
+pub mod matching;
+pub mod metrics;
+pub mod outbound;
+pub mod probation;
+mod publish;
+mod registry;
+pub mod retry;
+mod settle;
+pub mod subscriptions;
+pub mod system_topics;
+pub mod tail;
+pub mod topics;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use gridpost_model::{Chance, Clock};
+use gridpost_store::{ReadError, Recovery, Store, StoreError};
+
+pub use dead_letter::{DeadLetter, DeadLetterQuery};
+pub use metrics::{Metrics, Pending};
+pub use publish::PublishError;
+pub use tail::Activity;
+
+use delivery::Delivery;
+use registry::Registry;
+
+/// Starts a task under the supervisor, by name. The name is what a panic report shows.
+pub type Spawn = Arc<dyn Fn(&'static str, BoxFuture<'static, ()>) + Send + Sync>;
+
+/// The event router. Cheap to clone; all clones are the same router.
+#[derive(Clone)]
+pub struct Grid(Arc<Inner>);
+
+/// What the router is made of. `registry` decides who wants what, `delivery` brings it there.
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) delivery: Arc<Delivery>,
+}
+
+/// What the router needs from outside.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where chance comes from.
+    pub chance: Arc<dyn Chance>,
+    /// Where we may dial to, and how.
+    pub outbound: outbound::Settings,
+    /// The base of validation URLs, without a slash at its end: `https://127.0.0.1:8480`.
+    pub public_url: String,
+    /// Starts tasks.
+    pub spawn: Spawn,
+    /// Bounds of every lane.
+    pub limits: Limits,
+}
+
+/// The bounds of a lane. Defaults are what was measured to be enough.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections to one destination, each carrying one event at a time.
+    pub connections: usize,
+    /// Events a lane keeps in memory; beyond it the lane reads from the journal.
+    pub events: usize,
+    /// Bytes of events a lane keeps in memory.
+    pub bytes: usize,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 64, events: 1024, bytes: 4 << 20, idle: Duration::from_secs(30) }
+    }
+}
+
+/// The router cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A table could not be read.
+    #[error("the router's tables could not be read")]
+    Tables(#[from] StoreError),
+    /// The journal could not be replayed.
+    #[error("the journal could not be replayed")]
+    Journal(#[from] ReadError),
+    /// The outbound client could not be made.
+    #[error("the outbound client could not be made")]
+    Outbound(#[from] outbound::BadSettings),
+}
+
+impl Grid {
+    /// Loads what is stored, replays the journal into the lanes and starts them. Nothing is sent before the replay ended.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the settings name certificates that are none.
+    pub fn open(store: Store, recovery: &Recovery, settings: Settings) -> Result<Self, OpenError> {
+        let registry = Registry::load(&store)?;
+        let delivery = Delivery::new(store.clone(), &settings)?;
+        delivery.recover(registry.all_subscriptions(), recovery)?;
+        let inner = Inner { store, settings, registry, delivery };
+        let grid = Self(Arc::new(inner));
+        let weak = Arc::downgrade(&grid.0);
+        grid.0.delivery.start(Box::new(move |lane| {
+            if let Some(inner) = weak.upgrade() {
+                Self(inner).retire_expired(lane);
+            }
+        }));
+        Ok(grid)
+    }
+
+    /// Stops sending, lets attempts under way end (at most 5 s) and writes down what they came to.
+    pub async fn close(&self) {
+        self.0.delivery.close().await;
+    }
+}

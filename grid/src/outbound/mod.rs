@@ -1,0 +1,210 @@
+//! Dialling out, guarded. Everything the router sends leaves through here.
+//!
+//! Promise: a connection goes only to an address that was checked against the rules, over verified TLS where the URL
+//! says so; redirects are not followed; an answer is cut at 64 KiB and waited for 30 s.
+//! Not here: what is sent (`destination`, `handshake`), what an outcome means (`retry`).
+
+mod address;
+mod connection;
+mod endpoint;
+mod tls;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gridpost_model::Clock;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::net::{TcpStream, lookup_host};
+
+pub use address::{AddressKind, Reach};
+pub(crate) use connection::{Body, Connection};
+pub use endpoint::{BadUrl, Endpoint};
+pub use tls::BadSettings;
+
+use connection::Stream;
+use tls::Tls;
+
+/// How long a destination may take to answer, from the moment we start to dial or send. Source: reference event-grid 5.2.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of an answer's body is kept. Nothing we wait for is longer than a validation answer.
+pub const BODY_LIMIT: usize = 64 << 10;
+
+/// Where we may dial to, and whom we believe.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which kinds of addresses are allowed beside public ones.
+    pub reach: Reach,
+    /// Whether `http://` URLs are allowed. The service takes `https://` only.
+    pub plain_http: bool,
+    /// Certificates to believe beside the system's, in DER form.
+    pub extra_roots: Vec<Vec<u8>>,
+}
+
+/// A single request, for handshakes and notices.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// Headers beside `host` and `content-length`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// An answer came, whatever it says.
+    Answered(Response),
+    /// No answer came.
+    Failed(Failure),
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most [`BODY_LIMIT`] bytes of it.
+    pub body: Bytes,
+}
+
+/// Why no answer came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The name has no address.
+    #[error("the host name could not be resolved")]
+    Resolution,
+    /// The name resolves only to addresses that the rules refuse.
+    #[error("the host is {0}, which is not allowed as a destination")]
+    Forbidden(AddressKind),
+    /// The connection could not be made, or broke.
+    #[error("the connection failed: {0}")]
+    Socket(String),
+    /// The certificate was not accepted, or TLS failed otherwise.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The destination did not speak HTTP/1.1.
+    #[error("the answer was not HTTP: {0}")]
+    Protocol(String),
+    /// Nothing came within the time limit.
+    #[error("no answer within the time limit")]
+    TimedOut,
+}
+
+/// The guarded client. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    tls: Tls,
+}
+
+impl Client {
+    /// A client by these rules.
+    ///
+    /// # Errors
+    /// An extra root is not a certificate.
+    pub fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BadSettings> {
+        let tls = Tls::new(&settings.extra_roots)?;
+        Ok(Self { inner: Arc::new(Inner { settings: settings.clone(), clock, tls }) })
+    }
+
+    /// Reads a URL as a place this client would dial.
+    ///
+    /// # Errors
+    /// It is not an absolute `https` URL (or `http`, where allowed), or names an address that is refused.
+    pub fn endpoint(&self, url: &str) -> Result<Endpoint, BadUrl> {
+        let endpoint: Endpoint = url.parse()?;
+        if !endpoint.is_tls() && !self.inner.settings.plain_http {
+            return Err(BadUrl::NotHttps);
+        }
+        match endpoint.literal_address().map(|ip| self.inner.settings.reach.refuses(ip)) {
+            Some(Some(kind)) => Err(BadUrl::Forbidden(kind)),
+            _ => Ok(endpoint),
+        }
+    }
+
+    /// Sends one request on a connection of its own.
+    pub async fn send(&self, request: Request) -> Outcome {
+        let deadline = self.inner.clock.now() + RESPONSE_TIMEOUT;
+        match self.within(deadline, self.exchange_once(request)).await {
+            Ok(response) => Outcome::Answered(response),
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    async fn exchange_once(&self, request: Request) -> Result<Response, Failure> {
+        let mut connection = self.connect(&request.endpoint).await?;
+        let message = connection::message(request);
+        connection.exchange(message).await
+    }
+
+    /// Ends with `TimedOut` at the deadline.
+    async fn within<T>(
+        &self,
+        deadline: gridpost_model::Timestamp,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        let mut timer = self.inner.clock.sleep_until(deadline);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            timer.as_mut().poll(context).map(|()| Err(Failure::TimedOut))
+        })
+        .await
+    }
+
+    /// Resolves, checks every address, dials the allowed ones in order, and speaks TLS where the URL says so.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Failure> {
+        let tcp = self.dial(endpoint).await?;
+        // The destination's kernel gets each request as soon as it is written; there is never more to wait for.
+        tcp.set_nodelay(true).map_err(socket)?;
+        let stream = if endpoint.is_tls() {
+            Stream::Tls(Box::new(self.inner.tls.connect(endpoint.host(), tcp).await?))
+        } else {
+            Stream::Plain(tcp)
+        };
+        Connection::open(stream).await
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Result<TcpStream, Failure> {
+        let mut failure = Failure::Resolution;
+        let addresses = lookup_host((endpoint.bare_host(), endpoint.port()))
+            .await
+            .map_err(|_| Failure::Resolution)?;
+        for address in addresses {
+            if let Some(kind) = self.inner.settings.reach.refuses(address.ip()) {
+                if failure == Failure::Resolution {
+                    failure = Failure::Forbidden(kind);
+                }
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = socket(error),
+            }
+        }
+        Err(failure)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` takes")]
+fn socket(error: std::io::Error) -> Failure {
+    Failure::Socket(error.kind().to_string())
+}

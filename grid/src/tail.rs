@@ -1,0 +1,5 @@
+//! What happened lately.
+
+/// TODO replaced in a moment.
+#[derive(Clone, Debug)]
+pub struct Activity {}
