@@ -1,0 +1,141 @@
+//! `cargo xtask conformance [NAME]`: the unmodified public clients, judged against a real server.
+//!
+//! Promise: each suite has its own server on a free port with its own data; the clients get its addresses and secrets
+//! by environment variables alone, as a person would give them.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command::{program, root, run as run_command};
+use crate::server::{Build, Server, build, clean};
+use crate::{output, tools};
+
+/// A suite: its name, and how to run it with a server's environment.
+struct Suite {
+    name: &'static str,
+    command: fn(filter: Option<&str>) -> Result<Command>,
+}
+
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "python",
+        command: python,
+    },
+    Suite {
+        name: "javascript",
+        command: javascript,
+    },
+];
+
+/// What `conformance` can be told.
+#[derive(clap::Args, Default)]
+pub(crate) struct Arguments {
+    /// `python` or `javascript`; all of them if not given
+    name: Option<String>,
+    /// Only tests whose name contains this
+    #[arg(long)]
+    test: Option<String>,
+    /// Use a release build of the server
+    #[arg(long)]
+    release: bool,
+}
+
+/// Runs the suites; all of them, even when one fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let wanted = |suite: &&Suite| {
+        arguments
+            .name
+            .as_ref()
+            .is_none_or(|name| name == suite.name)
+    };
+    let suites: Vec<_> = SUITES.iter().filter(wanted).collect();
+    ensure!(
+        !suites.is_empty(),
+        "there are the suites `python` and `javascript`"
+    );
+    let binary = build(if arguments.release {
+        Build::Release
+    } else {
+        Build::Development
+    })?;
+    let mut failed = Vec::new();
+    for suite in suites {
+        output::line(&format!("\nconformance: {}", suite.name));
+        let server = Server::start(&binary)?;
+        let mut command = (suite.command)(arguments.test.as_deref())?;
+        clean(&mut command).envs(server.environment()?);
+        if let Err(error) = run_command(&mut command) {
+            output::line(&format!("{error:#}"));
+            output::line(&tail(
+                &std::fs::read_to_string(server.log()).unwrap_or_default(),
+            ));
+            failed.push(suite.name);
+        }
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+fn python(filter: Option<&str>) -> Result<Command> {
+    let sources = root().join("conformance/python");
+    let mut command = program(
+        tools::python(&sources.join("requirements.txt"))?,
+        ["-m", "pytest"],
+    );
+    command
+        .current_dir(&sources)
+        .args(["-q", "-p", "no:cacheprovider"]);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    if let Some(filter) = filter {
+        command.args(["-k", filter]);
+    }
+    Ok(command)
+}
+
+fn javascript(filter: Option<&str>) -> Result<Command> {
+    let place = tools::node(&root().join("conformance/javascript"))?;
+    let mut command = program("node", ["--test", "--test-reporter=spec"]);
+    command.current_dir(&place);
+    if let Some(filter) = filter {
+        command.arg(format!("--test-name-pattern={filter}"));
+    }
+    let mut files: Vec<_> = std::fs::read_dir(&place)?
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    files.retain(|name| name.to_string_lossy().ends_with(".test.js"));
+    files.sort();
+    command.args(files);
+    Ok(command)
+}
+
+/// The end of a server's log, for a failure's report.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    let from = lines.len().saturating_sub(60);
+    format!("the end of the server's log:\n{}", lines[from..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_carries_the_end_of_the_log() {
+        let log = (0..100).map(|n| format!("line {n}\n")).collect::<String>();
+        let tail = tail(&log);
+        assert!(
+            tail.ends_with("line 99") && tail.contains("line 40\n") && !tail.contains("line 39\n")
+        );
+    }
+
+    #[test]
+    fn an_unknown_suite_is_refused() {
+        let arguments = Arguments {
+            name: Some("cobol".to_owned()),
+            ..Arguments::default()
+        };
+        assert!(run(&arguments).is_err());
+    }
+}
