@@ -87,8 +87,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(validate::routes())
         .merge(token::routes())
         .merge(sms::routes())
-        .merge(sinks::routes())
-        .merge(own::routes())
+        .merge(own::routes(&parts))
         .fallback(arm::answer)
         .with_state(Arc::clone(&parts));
     Router::new().fallback(dispatch).with_state(Entrance { parts, surfaces })

@@ -1,6 +1,41 @@
-//! Our own REST.
+//! Our own REST, `/_gridpost/v1`: what the services do not have and tests, demonstrations and operators need.
+//!
+//! Promise: every answer is JSON, every refusal `{"error":{"code","message"}}`; nobody gets in whom `guard` does not
+//! admit. Documented in docs/rest.md.
 
-/// `/_gridpost/v1`.
-pub fn routes() -> axum::Router<crate::Shared> {
-    axum::Router::new()
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get};
+use serde::Serialize;
+
+use crate::Shared;
+
+pub(crate) mod guard;
+mod numbers;
+pub(crate) mod problem;
+pub(crate) mod sinks;
+mod wait;
+
+/// A list.
+#[derive(Serialize)]
+struct Value<T> {
+    value: Vec<T>,
+}
+
+/// All of it.
+pub fn routes(parts: &Shared) -> Router<Shared> {
+    let routes = Router::new()
+        .route("/numbers", get(numbers::list))
+        .route("/numbers/{number}", get(numbers::get).put(numbers::put).delete(numbers::delete))
+        .route("/sinks", get(sinks::list))
+        .route("/sinks/{name}", any(crate::sinks::receive).delete(sinks::delete))
+        .route("/sinks/{name}/requests", get(sinks::requests))
+        .route("/sinks/{name}/wait", get(sinks::wait_for))
+        .route("/sinks/{name}/behaviour", get(sinks::behaviour).put(sinks::put_behaviour))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(from_fn_with_state(Arc::clone(parts), guard::layer));
+    Router::new().nest("/_gridpost/v1", routes)
 }

@@ -1,0 +1,135 @@
+//! Who may call our own REST.
+//!
+//! Promise: in the development profile only programs of this machine, and pages served from it, get in without a
+//! credential: a foreign page that makes a browser call us names a foreign `Origin`, and one that binds its name to our
+//! address names a foreign `Host`. In production only a bearer token opens.
+//! Not here: which address we listen on (`server` keeps the development profile on loopback).
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts as Head;
+use http::{header, uri};
+
+use super::problem::Problem;
+use crate::auth::bearer;
+use crate::{Parts, Profile, Shared};
+
+/// Lets a request pass or answers why not. A layer of the routes of our own REST.
+pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match admit(&parts, &head) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Decides about a request by its head.
+///
+/// # Errors
+/// The caller has to present a token, or may not call from where it is.
+fn admit(parts: &Parts, head: &Head) -> Result<(), Problem> {
+    match bearer::authenticate(parts, &head.headers) {
+        Ok(_) => return Ok(()),
+        // Any other token is not meant for us: a webhook may carry one to a sink.
+        Err(_) if parts.profile == Profile::Development => (),
+        Err(error) => return Err(Problem::unauthorized(error.to_string())),
+    }
+    let is_own_name = |name: &str| is_own_name(parts, name);
+    if let Some(foreign) = foreign_host(head, is_own_name) {
+        return Err(Problem::forbidden(format!(
+            "In the development profile this REST answers local callers only, and '{foreign}' is not a local name. Call it as localhost, or add the name to the configured host names."
+        )));
+    }
+    if let Some(foreign) = foreign_origin(head, is_own_name) {
+        return Err(Problem::forbidden(format!(
+            "In the development profile this REST answers local pages only, and '{foreign}' is not one."
+        )));
+    }
+    Ok(())
+}
+
+fn is_own_name(parts: &Parts, name: &str) -> bool {
+    let base_url: Option<uri::Uri> = parts.base_url.parse().ok();
+    let base_host = base_url.as_ref().and_then(uri::Uri::host);
+    let mut all = parts.host_names.iter().map(String::as_str).chain(base_host);
+    all.any(|own| without_port(own).eq_ignore_ascii_case(name))
+}
+
+/// The host that was dialled, unless it is one of ours.
+fn foreign_host(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
+    let host = head.uri.authority().map(uri::Authority::as_str).or_else(|| {
+        head.headers.get(header::HOST).and_then(|value| value.to_str().ok())
+    });
+    let host = host.unwrap_or_default();
+    (!is_ours(host, is_own_name)).then(|| host.to_owned())
+}
+
+/// The page that made its browser call, unless it is served from here.
+fn foreign_origin(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
+    let origin = head.headers.get(header::ORIGIN)?;
+    let origin = origin.to_str().unwrap_or_default();
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    (!host.is_some_and(|host| is_ours(host, is_own_name))).then(|| origin.to_owned())
+}
+
+/// Whether `host`, with or without a port, is this machine.
+fn is_ours(host: &str, is_own_name: impl Fn(&str) -> bool) -> bool {
+    let name = without_port(host);
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let is_loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || name.eq_ignore_ascii_case("localhost") || is_own_name(name)
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &[(&str, &str)]) -> Head {
+        let mut request = http::Request::get("/_gridpost/v1/info");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn own(name: &str) -> bool {
+        name.eq_ignore_ascii_case("Gridpost")
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_ours() {
+        for host in [
+            "localhost", "localhost:8480", "LOCALHOST:8480", "127.0.0.1:8480", "127.0.0.2", "[::1]:8480", "[::1]",
+            "gridpost:8480",
+        ] {
+            assert_eq!(foreign_host(&head(&[("host", host)]), own), None, "{host}");
+        }
+        for host in [
+            "", "example.com", "localhost.example.com", "localhost.", "127.0.0.1.example.com", "10.0.0.1:8480",
+            "[::2]", "::", "localhost:80x", "gridpost.example",
+        ] {
+            assert!(foreign_host(&head(&[("host", host)]), own).is_some(), "{host}");
+        }
+    }
+
+    #[test]
+    fn pages_from_elsewhere_are_foreign() {
+        let of = |origin| foreign_origin(&head(&[("origin", origin)]), own);
+        assert_eq!(foreign_origin(&head(&[]), own), None);
+        assert_eq!(of("http://localhost:3000"), None);
+        assert_eq!(of("https://127.0.0.1:8480"), None);
+        for origin in ["https://example.com", "null", "", "http://localhost.example.com", "file://localhost"] {
+            assert_eq!(of(origin).as_deref(), Some(origin));
+        }
+    }
+}
