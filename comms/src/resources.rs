@@ -1,0 +1,423 @@
+//! Communication resources.
+//!
+//! Promise: a resource keeps its immutable id and its keys for life; its event shape follows from its tags, so that
+//! every Resource Manager client can choose it.
+//! Not here: the numbers it owns (`numbers`), who is told of its events (`grid`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gridpost_grid::manage::{Created, Invalid, ManageError};
+use gridpost_grid::scope::Scope;
+use gridpost_model::{Chance, KeyPair, ResourceId, Timestamp, WhichKey};
+use gridpost_store::{Partition, Scan, StoreError, WriteError};
+use serde::{Deserialize, Serialize};
+
+use crate::{Comms, tables};
+
+/// The type of a communication resource.
+pub const RESOURCE_TYPE: &str = "Microsoft.Communication/communicationServices";
+
+/// The tag that chooses the event shape.
+pub const EVENT_SHAPE_TAG: &str = "gridpost-event-shape";
+
+/// A communication resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommunicationService {
+    /// Its resource id.
+    pub id: ResourceId,
+    /// `location`: `global`.
+    pub location: String,
+    /// `dataLocation`: never changes.
+    pub data_location: String,
+    /// `tags`.
+    pub tags: BTreeMap<String, String>,
+    /// `immutableResourceId`: a GUID that no other resource ever has, not even one of the same name made later.
+    pub immutable_id: String,
+    /// `hostName`. Follows the address we listen on, so it is not stored.
+    #[serde(skip)]
+    pub host_name: String,
+    /// The access keys.
+    pub keys: KeyPair,
+    /// `disableLocalAuth`: access keys are refused.
+    pub disable_local_auth: bool,
+    /// `publicNetworkAccess`, as it was given; it changes nothing here.
+    pub public_network_access: String,
+    /// `linkedDomains`.
+    pub linked_domains: Vec<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+}
+
+/// The shape of a resource's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventShape {
+    /// Today's type names and fields.
+    #[default]
+    Current,
+    /// The shape of the year 2020: Pascal-case SMS fields, none that were added since.
+    Of2020,
+}
+
+impl EventShape {
+    /// Reads the value of the tag: `current` or `2020-09`.
+    pub fn from_tag(value: &str) -> Option<Self> {
+        match value {
+            "current" => Some(Self::Current),
+            "2020-09" => Some(Self::Of2020),
+            _ => None,
+        }
+    }
+
+    /// The value of the tag.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Of2020 => "2020-09",
+        }
+    }
+}
+
+/// What a put says of a resource. `None` keeps what is, or takes the default of a new resource.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceSpec {
+    /// `location`.
+    pub location: String,
+    /// `dataLocation`.
+    pub data_location: String,
+    /// `tags`.
+    pub tags: BTreeMap<String, String>,
+    /// `disableLocalAuth`.
+    pub disable_local_auth: Option<bool>,
+    /// `publicNetworkAccess`.
+    pub public_network_access: Option<String>,
+    /// `linkedDomains`.
+    pub linked_domains: Option<Vec<String>>,
+}
+
+/// What a patch says of a resource. `None` keeps what is.
+#[derive(Clone, Debug, Default)]
+pub struct ServicePatch {
+    /// `tags`: replaced as a whole.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// `disableLocalAuth`.
+    pub disable_local_auth: Option<bool>,
+    /// `publicNetworkAccess`.
+    pub public_network_access: Option<String>,
+    /// `linkedDomains`.
+    pub linked_domains: Option<Vec<String>>,
+}
+
+impl CommunicationService {
+    /// The shape of its events. A tag that names no shape was refused when it was written.
+    pub fn event_shape(&self) -> EventShape {
+        shape_of(&self.tags).unwrap_or_default()
+    }
+
+    /// Where its rows live.
+    pub(crate) fn partition(&self) -> Partition {
+        Partition::of(&self.id)
+    }
+
+    fn new(id: ResourceId, spec: ServiceSpec, chance: &dyn Chance, now: Timestamp) -> Self {
+        Self {
+            id,
+            location: spec.location,
+            data_location: spec.data_location,
+            tags: spec.tags,
+            immutable_id: chance.uuid(),
+            host_name: String::new(),
+            keys: KeyPair::generate(chance),
+            disable_local_auth: spec.disable_local_auth.unwrap_or(false),
+            public_network_access: spec
+                .public_network_access
+                .unwrap_or_else(|| "Enabled".into()),
+            linked_domains: spec.linked_domains.unwrap_or_default(),
+            created: now,
+            updated: now,
+        }
+    }
+
+    fn changed_by(&self, patch: ServicePatch, now: Timestamp) -> Self {
+        let mut changed = self.clone();
+        changed.tags = patch.tags.unwrap_or(changed.tags);
+        changed.disable_local_auth = patch
+            .disable_local_auth
+            .unwrap_or(changed.disable_local_auth);
+        changed.linked_domains = patch.linked_domains.unwrap_or(changed.linked_domains);
+        changed.public_network_access = patch
+            .public_network_access
+            .unwrap_or(changed.public_network_access);
+        changed.updated = now;
+        changed
+    }
+}
+
+fn shape_of(tags: &BTreeMap<String, String>) -> Result<EventShape, Invalid> {
+    // Tag names compare without case, as everywhere in Resource Manager.
+    let tag = tags
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(EVENT_SHAPE_TAG));
+    let Some((_, value)) = tag else {
+        return Ok(EventShape::default());
+    };
+    EventShape::from_tag(value).ok_or_else(|| Invalid {
+        field: "tags",
+        message: format!("The tag '{EVENT_SHAPE_TAG}' is 'current' or '2020-09'."),
+    })
+}
+
+/// `^[-\w]+$`, 1 to 63.
+fn check_name(name: &str) -> Result<(), Invalid> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=63).contains(&name.len()) && name.chars().all(fits) {
+        return Ok(());
+    }
+    let message = "A resource name has 1 to 63 letters, digits, '-' and '_'.".into();
+    Err(Invalid {
+        field: "name",
+        message,
+    })
+}
+
+impl Comms {
+    /// Makes a resource, or changes the one of that id.
+    ///
+    /// # Errors
+    /// A value is not acceptable, or nothing could be kept.
+    pub async fn put_resource(
+        &self,
+        id: ResourceId,
+        spec: ServiceSpec,
+    ) -> Result<(Arc<CommunicationService>, Created), ManageError> {
+        let comms = self.clone();
+        let work = async move {
+            let _managing = comms.0.managing.lock().await;
+            comms.put_resource_now(id, spec).await
+        };
+        self.0
+            .to_the_end("put communication resource", work)
+            .await?
+    }
+
+    async fn put_resource_now(
+        &self,
+        id: ResourceId,
+        spec: ServiceSpec,
+    ) -> Result<(Arc<CommunicationService>, Created), ManageError> {
+        check_name(id.name())?;
+        shape_of(&spec.tags)?;
+        let now = self.0.settings.clock.now();
+        let Some(found) = self.resource(&id) else {
+            let made = CommunicationService::new(id, spec, &*self.0.settings.chance, now);
+            return Ok((self.keep(made).await?, Created::New));
+        };
+        if !found
+            .data_location
+            .eq_ignore_ascii_case(&spec.data_location)
+        {
+            let message = "The data location of a resource cannot be changed.".into();
+            return Err(Invalid {
+                field: "properties.dataLocation",
+                message,
+            }
+            .into());
+        }
+        let patch = ServicePatch {
+            tags: Some(spec.tags),
+            disable_local_auth: spec.disable_local_auth,
+            public_network_access: spec.public_network_access,
+            linked_domains: spec.linked_domains,
+        };
+        Ok((
+            self.keep(found.changed_by(patch, now)).await?,
+            Created::Updated,
+        ))
+    }
+
+    /// Changes a resource.
+    ///
+    /// # Errors
+    /// There is no such resource, a value is not acceptable, or nothing could be kept.
+    pub async fn patch_resource(
+        &self,
+        id: &ResourceId,
+        patch: ServicePatch,
+    ) -> Result<Arc<CommunicationService>, ManageError> {
+        self.change_resource(id, move |found, comms| {
+            if let Some(tags) = &patch.tags {
+                shape_of(tags)?;
+            }
+            Ok(found.changed_by(patch, comms.0.settings.clock.now()))
+        })
+        .await
+    }
+
+    /// Replaces one of the two keys by a fresh one; the old one is refused from now on.
+    ///
+    /// # Errors
+    /// There is no such resource, or nothing could be kept.
+    pub async fn regenerate_key(
+        &self,
+        id: &ResourceId,
+        which: WhichKey,
+    ) -> Result<Arc<CommunicationService>, ManageError> {
+        self.change_resource(id, move |found, comms| {
+            let mut changed = found.clone();
+            changed.keys.regenerate(which, &*comms.0.settings.chance);
+            changed.updated = comms.0.settings.clock.now();
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn change_resource(
+        &self,
+        id: &ResourceId,
+        change: impl FnOnce(&CommunicationService, &Self) -> Result<CommunicationService, Invalid>
+        + Send
+        + 'static,
+    ) -> Result<Arc<CommunicationService>, ManageError> {
+        let comms = self.clone();
+        let id = id.clone();
+        let work = async move {
+            let _managing = comms.0.managing.lock().await;
+            let found = comms.resource(&id).ok_or(ManageError::NotFound(id))?;
+            comms
+                .keep(change(&found, &comms)?)
+                .await
+                .map_err(ManageError::from)
+        };
+        self.0
+            .to_the_end("change communication resource", work)
+            .await?
+    }
+
+    async fn keep(
+        &self,
+        mut service: CommunicationService,
+    ) -> Result<Arc<CommunicationService>, StoreError> {
+        service.host_name.clone_from(&self.0.settings.host_name);
+        let service = Arc::new(service);
+        let row = Arc::clone(&service);
+        self.0
+            .store
+            .write(service.partition(), move |txn| {
+                txn.put(&tables::SERVICES, row.id.key(), &*row)
+            })
+            .await
+            .map_err(WriteError::into_inner)?;
+        self.0.registry.put_service(Arc::clone(&service));
+        Ok(service)
+    }
+
+    /// Deletes a resource with its numbers and its opt-outs; its event subscriptions end. Tells whether there was one.
+    ///
+    /// # Errors
+    /// Nothing, or not everything, could be kept; asking again finishes it.
+    pub async fn delete_resource(&self, id: &ResourceId) -> Result<bool, ManageError> {
+        let comms = self.clone();
+        let id = id.clone();
+        let work = async move {
+            let _managing = comms.0.managing.lock().await;
+            comms.delete_resource_now(&id).await
+        };
+        self.0
+            .to_the_end("delete communication resource", work)
+            .await?
+    }
+
+    /// The numbers go first and the resource last, so that a deletion cut short can be asked for again.
+    async fn delete_resource_now(&self, id: &ResourceId) -> Result<bool, ManageError> {
+        let Some(service) = self.resource(id) else {
+            return Ok(false);
+        };
+        for number in self.numbers_of(id) {
+            self.release_now(number).await?;
+        }
+        self.0.grid.remove_source(id).await?;
+        while 0 < self.forget_opt_outs(&service).await? {}
+        let row = Arc::clone(&service);
+        self.0
+            .store
+            .write(service.partition(), move |txn| {
+                txn.remove(&tables::SERVICES, row.id.key())
+            })
+            .await
+            .map_err(WriteError::into_inner)?;
+        self.0.registry.remove_service(id);
+        Ok(true)
+    }
+
+    /// Removes some opt-outs of a resource, as many as fit a transaction; tells how many.
+    async fn forget_opt_outs(
+        &self,
+        service: &Arc<CommunicationService>,
+    ) -> Result<usize, StoreError> {
+        let service = Arc::clone(service);
+        let removed = self
+            .0
+            .store
+            .write(service.partition(), move |txn| {
+                let of_resource = Scan::prefix(service.immutable_id.as_str());
+                let found = txn.scan(&tables::OPT_OUTS, of_resource)?;
+                for (_, row) in &found {
+                    txn.remove(&tables::OPT_OUTS, row.key(&service))?;
+                }
+                Ok(found.len())
+            })
+            .await
+            .map_err(WriteError::<StoreError>::into_inner)?;
+        Ok(removed.into_inner())
+    }
+
+    /// The resource of that id.
+    pub fn resource(&self, id: &ResourceId) -> Option<Arc<CommunicationService>> {
+        self.0.registry.service(id)
+    }
+
+    /// The resources within a scope, in order of their ids.
+    pub fn resources(&self, scope: &Scope) -> Vec<Arc<CommunicationService>> {
+        let all = self.all_resources();
+        all.iter()
+            .filter(|service| scope.holds(&service.id))
+            .cloned()
+            .collect()
+    }
+
+    /// Every resource, in order of their ids. Costs one pointer copy.
+    pub fn all_resources(&self) -> Arc<[Arc<CommunicationService>]> {
+        self.0.registry.all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([("Gridpost-Event-Shape".to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn the_tag_chooses_the_shape_in_any_case_of_its_name() {
+        assert_eq!(shape_of(&tags("2020-09")).unwrap(), EventShape::Of2020);
+        assert_eq!(shape_of(&tags("current")).unwrap(), EventShape::Current);
+        assert_eq!(shape_of(&BTreeMap::new()).unwrap(), EventShape::Current);
+    }
+
+    #[test]
+    fn a_tag_that_names_no_shape_is_refused() {
+        assert_eq!(shape_of(&tags("2019")).unwrap_err().field, "tags");
+    }
+
+    #[test]
+    fn names_keep_to_the_pattern() {
+        assert!(check_name("dev-1_x").is_ok());
+        for name in ["", "a.b", "a b", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}
