@@ -5,6 +5,7 @@
 //! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
 
 mod backlog;
+pub mod confirm;
 pub mod dead_letter;
 mod delivery;
 mod destination;
@@ -12,18 +13,27 @@ pub mod directory;
 pub mod explain;
 pub mod handshake;
 mod lane;
+pub mod manage;
 pub mod matching;
 pub mod metrics;
+mod notice;
 pub mod outbound;
 pub mod probation;
 mod publish;
+mod radix;
 mod registry;
+mod retire;
 pub mod retry;
+pub mod scope;
 mod settle;
+mod sources;
 pub mod subscriptions;
 pub mod system_topics;
 pub mod tail;
+#[cfg(test)]
+mod testing;
 pub mod topics;
+mod validation;
 mod waiting;
 
 use std::sync::Arc;
@@ -123,6 +133,7 @@ impl Grid {
                 Self(inner).retire_expired(lane);
             }
         }));
+        grid.watch_time();
         Ok(grid)
     }
 

@@ -1,0 +1,74 @@
+//! Telling an endpoint that its event subscription was deleted.
+//!
+//! Promise: sent once, after the deletion is committed; what comes back, or does not, changes nothing. An endpoint
+//! that never agreed to receive events is told nothing.
+//! Source: reference event-grid 4.3.
+
+use std::sync::Arc;
+
+use gridpost_model::subscription::{
+    DeliverySchema, Destination, EventSubscription, ProvisioningState,
+};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
+use serde::Serialize;
+use tracing::debug;
+
+use crate::Inner;
+use crate::handshake::{array_of, notification_headers, own_event};
+use crate::outbound::Request;
+use crate::subscriptions::resource_id;
+
+/// Sends the notice, in a task of its own.
+pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
+    if deleted.state != ProvisioningState::Succeeded {
+        return;
+    }
+    let client = inner.delivery.client().clone();
+    let Destination::WebHook(hook) = &deleted.destination;
+    let Ok(endpoint) = client.endpoint(hook.url.reveal()) else {
+        return;
+    };
+    let Some((headers, body)) = notice(inner, deleted) else {
+        return;
+    };
+    let request = Request {
+        method: Method::POST,
+        endpoint,
+        headers,
+        body,
+    };
+    let name = deleted.name.clone();
+    let task = async move {
+        let outcome = client.send(request).await;
+        debug!(subscription.name = %name, ?outcome, "told the endpoint that {name} was deleted");
+    };
+    (inner.settings.spawn)("grid-deletion-notice", Box::pin(task));
+}
+
+/// Headers and body, in the schema in which the endpoint received events.
+fn notice(inner: &Inner, deleted: &EventSubscription) -> Option<(HeaderMap, bytes::Bytes)> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        event_subscription_id: String,
+    }
+    let event = own_event(
+        &inner.settings.chance.uuid(),
+        &deleted.source,
+        "Microsoft.EventGrid.SubscriptionDeletedEvent",
+        &Data {
+            event_subscription_id: resource_id(deleted),
+        },
+        inner.settings.clock.now(),
+    );
+    let mut headers = notification_headers("SubscriptionDeletion", &deleted.name);
+    if deleted.delivery_schema != DeliverySchema::CloudEvents {
+        return Some((headers, array_of(&event.json)));
+    }
+    let media_type = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+    headers.insert(CONTENT_TYPE, media_type);
+    headers.remove("aeg-data-version");
+    headers.insert("aeg-metadata-version", HeaderValue::from_static("1.0"));
+    Some((headers, event.to_cloud_event().ok()?))
+}

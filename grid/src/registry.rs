@@ -1,0 +1,324 @@
+//! What exists: topics, system topics, event subscriptions, resource groups, principals; in memory and in tables.
+//!
+//! Promise: what is in memory was committed; a reader never waits for a writer; changes happen one after another, and
+//! one that was begun is finished even when whoever asked for it hangs up.
+//! Not here: who wants an event (`matching`), how it reaches them (`delivery`), what may be changed (`subscriptions`, ...).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
+use gridpost_model::filter::TopicKind;
+use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState};
+use gridpost_model::{Event, ResourceId};
+use gridpost_store::{Partition, Scan, Store, StoreError, Table, Txn};
+use imbl::{HashMap, OrdMap};
+use tokio::sync::{Notify, oneshot};
+
+use crate::Inner;
+use crate::confirm::Handshakes;
+use crate::directory::{Principal, ResourceGroup};
+use crate::matching::{Lanes, TopicIndex};
+use crate::system_topics::SystemTopic;
+use crate::topics::Topic;
+
+/// Custom topics by id, each in its own partition.
+pub(crate) const TOPICS: Table<Topic> = Table::new(20, "topics");
+/// System topics by id, in the partition of their source.
+pub(crate) const SYSTEM_TOPICS: Table<SystemTopic> = Table::new(21, "system_topics");
+/// Event subscriptions by source and folded name, in the partition of their source.
+pub(crate) const SUBSCRIPTIONS: Table<EventSubscription> = Table::new(22, "event_subscriptions");
+/// The last lane number given out, one row in each partition.
+pub(crate) const LANE_NUMBERS: Table<u64> = Table::new(23, "lane_numbers");
+/// Resource groups by id, in the directory partition.
+pub(crate) const GROUPS: Table<ResourceGroup> = Table::new(24, "resource_groups");
+/// Principals by folded client id, in the directory partition.
+pub(crate) const PRINCIPALS: Table<Principal> = Table::new(25, "principals");
+
+/// A table scan at start reads all there is.
+const ALL: usize = usize::MAX;
+
+/// Everything that was created and not deleted.
+pub(crate) struct Registry {
+    state: ArcSwap<State>,
+    /// Held by the one change that is being made.
+    changing: tokio::sync::Mutex<()>,
+    /// Rung after each change, and at the end.
+    pub(crate) changed: Arc<Notify>,
+    /// Validation URLs that endpoints know and nobody has visited yet.
+    pub(crate) handshakes: Handshakes,
+}
+
+/// One consistent picture. Cloning it is cheap; all maps share their nodes.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub(crate) groups: OrdMap<ResourceId, Arc<ResourceGroup>>,
+    pub(crate) principals: OrdMap<String, Arc<Principal>>,
+    pub(crate) topics: OrdMap<ResourceId, Arc<Topic>>,
+    /// Custom topics by folded name: the data plane knows no resource groups.
+    pub(crate) topics_by_name: HashMap<String, Arc<Topic>>,
+    pub(crate) system_topics: OrdMap<ResourceId, Arc<SystemTopic>>,
+    pub(crate) sources: HashMap<ResourceId, Arc<SourceState>>,
+    pub(crate) lanes: HashMap<LaneId, Arc<EventSubscription>>,
+}
+
+/// A resource whose events can be subscribed to: it has a topic or a system topic.
+pub(crate) struct SourceState {
+    pub(crate) kind: TopicKind,
+    /// By folded name.
+    pub(crate) subscriptions: OrdMap<String, Arc<EventSubscription>>,
+    index: TopicIndex,
+}
+
+impl SourceState {
+    fn new(kind: TopicKind, subscriptions: OrdMap<String, Arc<EventSubscription>>) -> Self {
+        // A failed subscription receives nothing; one that waits for a visit collects its events.
+        let wanting = subscriptions
+            .values()
+            .filter(|one| one.state != ProvisioningState::Failed);
+        let index = TopicIndex::new(kind, wanting);
+        Self {
+            kind,
+            subscriptions,
+            index,
+        }
+    }
+}
+
+impl Registry {
+    /// Reads the tables.
+    pub(crate) fn load(store: &Store) -> Result<Self, StoreError> {
+        let state = ArcSwap::from_pointee(State::load(store)?);
+        Ok(Self {
+            state,
+            changing: tokio::sync::Mutex::default(),
+            changed: Arc::new(Notify::new()),
+            handshakes: Handshakes::default(),
+        })
+    }
+
+    /// The present picture.
+    pub(crate) fn read(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Every event subscription that has a lane, in any order. A failed one has none any more.
+    pub(crate) fn all_subscriptions(&self) -> Vec<Arc<EventSubscription>> {
+        let state = self.read();
+        let open = state
+            .lanes
+            .values()
+            .filter(|one| one.state != ProvisioningState::Failed);
+        open.cloned().collect()
+    }
+
+    /// The lanes that want an event of this source, right now.
+    pub(crate) fn matched(&self, source: &ResourceId, event: &Event) -> Lanes {
+        let state = self.state.load();
+        state
+            .sources
+            .get(source)
+            .map(|source| source.index.matches(event))
+            .unwrap_or_default()
+    }
+
+    /// Shows readers a new picture. Only inside [`Inner::change`], after the commit.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        let mut state = State::clone(&self.state.load());
+        change(&mut state);
+        self.state.store(Arc::new(state));
+        self.changed.notify_one();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // Whoever waits for a change finds the router gone, and ends.
+        self.changed.notify_one();
+    }
+}
+
+impl State {
+    fn load(store: &Store) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot();
+        let mut state = Self::default();
+        for (_, _, group) in snapshot.scan_all(&GROUPS, Scan::all().limit(ALL))? {
+            state.groups.insert(group.id.clone(), Arc::new(group));
+        }
+        for (_, _, principal) in snapshot.scan_all(&PRINCIPALS, Scan::all().limit(ALL))? {
+            state.principals.insert(
+                principal.client_id.to_ascii_lowercase(),
+                Arc::new(principal),
+            );
+        }
+        for (_, _, topic) in snapshot.scan_all(&TOPICS, Scan::all().limit(ALL))? {
+            state.insert_topic(&Arc::new(topic));
+        }
+        for (_, _, topic) in snapshot.scan_all(&SYSTEM_TOPICS, Scan::all().limit(ALL))? {
+            state.insert_system_topic(&Arc::new(topic));
+        }
+        let rows = snapshot.scan_all(&SUBSCRIPTIONS, Scan::all().limit(ALL))?;
+        state.insert_subscriptions(rows.into_iter().map(|(_, _, row)| Arc::new(row)));
+        Ok(state)
+    }
+
+    pub(crate) fn insert_topic(&mut self, topic: &Arc<Topic>) {
+        self.topics.insert(topic.id.clone(), Arc::clone(topic));
+        self.topics_by_name
+            .insert(topic.id.name().to_ascii_lowercase(), Arc::clone(topic));
+        self.open_source(&topic.id, TopicKind::Custom);
+    }
+
+    pub(crate) fn insert_system_topic(&mut self, topic: &Arc<SystemTopic>) {
+        self.system_topics
+            .insert(topic.id.clone(), Arc::clone(topic));
+        self.open_source(&topic.source, kind_of(&topic.topic_type));
+    }
+
+    fn open_source(&mut self, source: &ResourceId, kind: TopicKind) {
+        if !self.sources.contains_key(source) {
+            let empty = SourceState::new(kind, OrdMap::new());
+            self.sources.insert(source.clone(), Arc::new(empty));
+        }
+    }
+
+    /// Takes in subscriptions, building each source's index once however many they are.
+    fn insert_subscriptions(&mut self, all: impl Iterator<Item = Arc<EventSubscription>>) {
+        let mut by_source: std::collections::HashMap<ResourceId, OrdMap<String, _>> =
+            std::collections::HashMap::new();
+        for one in all {
+            self.lanes.insert(one.lane, Arc::clone(&one));
+            by_source
+                .entry(one.source.clone())
+                .or_default()
+                .insert(folded(&one.name), one);
+        }
+        for (source, subscriptions) in by_source {
+            self.replace_subscriptions(&source, subscriptions);
+        }
+    }
+
+    /// Shows a new or changed subscription.
+    pub(crate) fn insert_subscription(&mut self, one: &Arc<EventSubscription>) {
+        let mut subscriptions = self.subscriptions_of(&one.source);
+        if let Some(before) = subscriptions.insert(folded(&one.name), Arc::clone(one)) {
+            self.lanes.remove(&before.lane);
+        }
+        self.lanes.insert(one.lane, Arc::clone(one));
+        self.replace_subscriptions(&one.source, subscriptions);
+    }
+
+    /// Hides a deleted subscription.
+    pub(crate) fn remove_subscription(&mut self, source: &ResourceId, name: &str) {
+        let mut subscriptions = self.subscriptions_of(source);
+        if let Some(before) = subscriptions.remove(&folded(name)) {
+            self.lanes.remove(&before.lane);
+        }
+        self.replace_subscriptions(source, subscriptions);
+    }
+
+    /// Hides a source with all its subscriptions.
+    pub(crate) fn remove_source(&mut self, source: &ResourceId) {
+        for one in self.subscriptions_of(source).values() {
+            self.lanes.remove(&one.lane);
+        }
+        self.sources.remove(source);
+    }
+
+    pub(crate) fn subscriptions_of(
+        &self,
+        source: &ResourceId,
+    ) -> OrdMap<String, Arc<EventSubscription>> {
+        self.sources
+            .get(source)
+            .map(|source| source.subscriptions.clone())
+            .unwrap_or_default()
+    }
+
+    fn replace_subscriptions(
+        &mut self,
+        source: &ResourceId,
+        subscriptions: OrdMap<String, Arc<EventSubscription>>,
+    ) {
+        let kind = self
+            .sources
+            .get(source)
+            .map_or(TopicKind::Communication, |source| source.kind);
+        self.sources.insert(
+            source.clone(),
+            Arc::new(SourceState::new(kind, subscriptions)),
+        );
+    }
+
+    pub(crate) fn subscription(
+        &self,
+        source: &ResourceId,
+        name: &str,
+    ) -> Option<&Arc<EventSubscription>> {
+        self.sources.get(source)?.subscriptions.get(&folded(name))
+    }
+
+    /// The system topic of a source. There is at most one.
+    pub(crate) fn system_topic_of(&self, source: &ResourceId) -> Option<&Arc<SystemTopic>> {
+        self.system_topics
+            .values()
+            .find(|topic| topic.source == *source)
+    }
+}
+
+impl Inner {
+    /// Makes one change of what exists: alone, and in a task of its own, so that a client who hangs up cannot stop it
+    /// between the commit and what readers see.
+    pub(crate) async fn change<T, E, F, C>(self: &Arc<Self>, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(Arc<Self>) -> C + Send + 'static,
+        C: Future<Output = Result<T, E>> + Send,
+    {
+        let inner = Arc::clone(self);
+        let (answer, answered) = oneshot::channel();
+        let task = async move {
+            let alone = inner.registry.changing.lock().await;
+            let outcome = change(Arc::clone(&inner)).await;
+            drop(alone);
+            // Nobody listening means that the client has gone; the change stands all the same.
+            let _ = answer.send(outcome);
+        };
+        (self.settings.spawn)("grid-change", Box::pin(task));
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Commits a change of the tables.
+    pub(crate) async fn commit<T, F>(
+        &self,
+        partition: Partition,
+        change: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let committed = self.store.write(partition, change).await;
+        committed
+            .map(gridpost_store::Committed::into_inner)
+            .map_err(gridpost_store::WriteError::into_inner)
+    }
+}
+
+/// What kind of source a topic type has. There is one type so far.
+fn kind_of(topic_type: &str) -> TopicKind {
+    if topic_type.eq_ignore_ascii_case(COMMUNICATION_TOPIC_TYPE) {
+        TopicKind::Communication
+    } else {
+        TopicKind::Custom
+    }
+}
+
+/// Names compare without case.
+pub(crate) fn folded(name: &str) -> String {
+    name.to_ascii_lowercase()
+}

@@ -1,0 +1,582 @@
+//! Event subscriptions: made, changed, shown and deleted.
+//!
+//! Promise: a subscription exists once its endpoint has agreed (`handshake`) or may still agree within its window, and
+//! once it is committed; its lane knows of it before the first event can match.
+//! Not here: what may be written into each field (`validation`), visits of the validation URL (`confirm`), the passing
+//! of time (`retire`).
+
+use std::sync::Arc;
+
+use gridpost_model::filter::TopicKind;
+use gridpost_model::subscription::{
+    DeadLetterDestination, DeliverySchema, Destination, EventSubscription, LaneId,
+    ProvisioningState, WebHook,
+};
+use gridpost_model::{Filter, ResourceId, RetryPolicy, Secret, Timestamp};
+use gridpost_store::{Partition, StoreError};
+
+use crate::confirm::Handshaking;
+use crate::handshake::{self, Agreement, Proposal, Transcript};
+use crate::manage::{Change, Created, Invalid, ManageError};
+use crate::registry::{LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, folded};
+use crate::scope::Scope;
+use crate::system_topics::{self, SystemTopic};
+use crate::{Grid, Inner, notice, validation};
+
+/// The resource whose events are subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its id, or that of its system topic.
+    pub id: ResourceId,
+    /// What kind of source it is.
+    pub kind: TopicKind,
+}
+
+/// What a put says of an event subscription.
+#[derive(Clone, Debug)]
+pub struct SubscriptionSpec {
+    /// `destination`.
+    pub destination: Destination,
+    /// `filter`.
+    pub filter: Filter,
+    /// `labels`.
+    pub labels: Vec<String>,
+    /// `expirationTimeUtc`.
+    pub expires: Option<Timestamp>,
+    /// `eventDeliverySchema`.
+    pub delivery_schema: DeliverySchema,
+    /// `retryPolicy`.
+    pub retry_policy: RetryPolicy,
+    /// `deadLetterDestination`.
+    pub dead_letter: Option<DeadLetterDestination>,
+}
+
+impl SubscriptionSpec {
+    /// Every event to a webhook, and for the rest what holds when nothing is said.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            destination: Destination::WebHook(WebHook {
+                url: Secret::new(url),
+            }),
+            filter: Filter::default(),
+            labels: Vec::new(),
+            expires: None,
+            delivery_schema: DeliverySchema::EventGrid,
+            retry_policy: RetryPolicy::default(),
+            dead_letter: None,
+        }
+    }
+
+    fn of(one: &EventSubscription) -> Self {
+        Self {
+            destination: one.destination.clone(),
+            filter: one.filter.clone(),
+            labels: one.labels.clone(),
+            expires: one.expires,
+            delivery_schema: one.delivery_schema,
+            retry_policy: one.retry_policy,
+            dead_letter: one.dead_letter.clone(),
+        }
+    }
+}
+
+/// What a patch says of an event subscription; what is absent stays, also inside the filter and the policy.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionPatch {
+    /// `destination`.
+    pub destination: Option<Destination>,
+    /// `filter`.
+    pub filter: FilterPatch,
+    /// `labels`, all of them.
+    pub labels: Option<Vec<String>>,
+    /// `expirationTimeUtc`.
+    pub expires: Change<Timestamp>,
+    /// `eventDeliverySchema`.
+    pub delivery_schema: Option<DeliverySchema>,
+    /// `retryPolicy`.
+    pub retry_policy: RetryPolicyPatch,
+    /// `deadLetterDestination`.
+    pub dead_letter: Change<DeadLetterDestination>,
+}
+
+/// What a patch says of a filter.
+#[derive(Clone, Debug, Default)]
+pub struct FilterPatch {
+    /// `includedEventTypes`.
+    pub included_event_types: Change<Vec<String>>,
+    /// `subjectBeginsWith`.
+    pub subject_begins_with: Option<String>,
+    /// `subjectEndsWith`.
+    pub subject_ends_with: Option<String>,
+    /// `isSubjectCaseSensitive`.
+    pub is_subject_case_sensitive: Option<bool>,
+}
+
+/// What a patch says of a retry policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RetryPolicyPatch {
+    /// `maxDeliveryAttempts`.
+    pub max_attempts: Option<u32>,
+    /// `eventTimeToLiveInMinutes`.
+    pub time_to_live_minutes: Option<u32>,
+}
+
+impl SubscriptionPatch {
+    /// The specification that results. Pure.
+    fn apply(self, before: SubscriptionSpec) -> SubscriptionSpec {
+        let mut spec = before;
+        set(&mut spec.destination, self.destination);
+        set(&mut spec.labels, self.labels);
+        set(&mut spec.delivery_schema, self.delivery_schema);
+        self.expires.apply(&mut spec.expires);
+        self.dead_letter.apply(&mut spec.dead_letter);
+        let (filter, policy) = (&mut spec.filter, &mut spec.retry_policy);
+        self.filter
+            .included_event_types
+            .apply(&mut filter.included_event_types);
+        set(
+            &mut filter.subject_begins_with,
+            self.filter.subject_begins_with,
+        );
+        set(&mut filter.subject_ends_with, self.filter.subject_ends_with);
+        set(
+            &mut filter.is_subject_case_sensitive,
+            self.filter.is_subject_case_sensitive,
+        );
+        set(&mut policy.max_attempts, self.retry_policy.max_attempts);
+        set(
+            &mut policy.time_to_live_minutes,
+            self.retry_policy.time_to_live_minutes,
+        );
+        spec
+    }
+}
+
+fn set<T>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
+    }
+}
+
+/// Why an event subscription was not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// A value is not acceptable.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The endpoint did not agree to receive events.
+    #[error("{message}")]
+    HandshakeFailed {
+        /// What failed, in the words of the service.
+        message: String,
+        /// What was sent and answered.
+        transcript: Box<Transcript>,
+    },
+    /// The source does not exist.
+    #[error("The source '{0}' was not found.")]
+    UnknownSource(ResourceId),
+    /// There is no such event subscription to change.
+    #[error("The event subscription '{0}' was not found.")]
+    NotFound(String),
+    /// The same event subscription is being changed by somebody else, or has just been.
+    #[error("Another operation on the event subscription '{0}' is in progress.")]
+    InProgress(String),
+    /// The source has all the subscriptions it may have.
+    #[error(
+        "Quota limit reached: a topic can have at most {SUBSCRIPTIONS_PER_SOURCE} event subscriptions."
+    )]
+    TooMany,
+    /// Nothing was changed, because it could not be kept.
+    #[error("the event subscription was not stored")]
+    NotStored(#[from] StoreError),
+}
+
+/// The service allows 500. An index of 10,000 still matches within microseconds and is rebuilt within milliseconds,
+/// so that is where we stop.
+pub const SUBSCRIPTIONS_PER_SOURCE: usize = 10_000;
+
+impl Grid {
+    /// Makes an event subscription, or replaces the one of that name, after its endpoint has agreed. Subscribing to a
+    /// communication resource makes its system topic when there is none.
+    ///
+    /// # Errors
+    /// A value is not acceptable, the endpoint refused, the source is unknown, or it was not stored.
+    pub async fn put_event_subscription(
+        &self,
+        source: &Source,
+        name: &str,
+        spec: SubscriptionSpec,
+    ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
+        validation::check_name(name)?;
+        let source = self.0.registry.read().known_source(source)?;
+        self.0.subscribe(source, name, spec).await
+    }
+
+    /// Changes what the patch names, after the endpoint has agreed again.
+    ///
+    /// # Errors
+    /// There is no such subscription, or as for [`Self::put_event_subscription`].
+    pub async fn patch_event_subscription(
+        &self,
+        source: &ResourceId,
+        name: &str,
+        patch: SubscriptionPatch,
+    ) -> Result<Arc<EventSubscription>, SubscribeError> {
+        let state = self.0.registry.read();
+        let source = state.source_behind(source);
+        let found = state.sources.get(&source).and_then(|at| {
+            at.subscriptions
+                .get(&folded(name))
+                .map(|one| (at.kind, Arc::clone(one)))
+        });
+        let (kind, before) = found.ok_or_else(|| SubscribeError::NotFound(name.to_owned()))?;
+        let spec = patch.apply(SubscriptionSpec::of(&before));
+        let source = Source { id: source, kind };
+        let (after, _) = self.0.subscribe(source, &before.name, spec).await?;
+        Ok(after)
+    }
+
+    /// One event subscription of a source, or of its system topic.
+    pub fn event_subscription(
+        &self,
+        source: &ResourceId,
+        name: &str,
+    ) -> Option<Arc<EventSubscription>> {
+        let state = self.0.registry.read();
+        state
+            .subscription(&state.source_behind(source), name)
+            .cloned()
+    }
+
+    /// `getFullUrl`: the endpoint's URL with its secret query.
+    pub fn event_subscription_full_url(&self, source: &ResourceId, name: &str) -> Option<Secret> {
+        let subscription = self.event_subscription(source, name)?;
+        let Destination::WebHook(hook) = &subscription.destination;
+        Some(hook.url.clone())
+    }
+
+    /// The event subscriptions of one source (or its system topic) or of all, as far as their sources lie in the scope;
+    /// by source and name.
+    pub fn event_subscriptions(
+        &self,
+        of: Option<&ResourceId>,
+        scope: &Scope,
+    ) -> Vec<Arc<EventSubscription>> {
+        let state = self.0.registry.read();
+        let of = of.map(|id| state.source_behind(id));
+        let mut sources: Vec<_> = state
+            .sources
+            .iter()
+            .filter(|(id, _)| of.as_ref().is_none_or(|of| of == *id) && scope.holds(id))
+            .collect();
+        sources.sort_unstable_by_key(|(id, _)| *id);
+        sources
+            .iter()
+            .flat_map(|(_, source)| source.subscriptions.values().cloned())
+            .collect()
+    }
+
+    /// Deletes an event subscription and tells its endpoint, as well as that goes. False when there was none.
+    ///
+    /// # Errors
+    /// It was not stored.
+    pub async fn delete_event_subscription(
+        &self,
+        source: &ResourceId,
+        name: &str,
+    ) -> Result<bool, ManageError> {
+        let (source, name) = (source.clone(), name.to_owned());
+        self.0
+            .change(move |inner| async move {
+                let state = inner.registry.read();
+                let source = state.source_behind(&source);
+                let Some(one) = state.subscription(&source, &name).cloned() else {
+                    return Ok(false);
+                };
+                inner.take_subscription_away(&one).await?;
+                Ok(true)
+            })
+            .await
+    }
+}
+
+impl State {
+    /// A system topic stands for its source.
+    pub(crate) fn source_behind(&self, id: &ResourceId) -> ResourceId {
+        self.system_topics
+            .get(id)
+            .map_or_else(|| id.clone(), |topic| topic.source.clone())
+    }
+
+    /// The source as it was first written. A communication resource exists when `api` says so; a topic has to be here.
+    fn known_source(&self, source: &Source) -> Result<Source, SubscribeError> {
+        if let Some(topic) = self.topics.get(&source.id) {
+            return Ok(Source {
+                id: topic.id.clone(),
+                kind: TopicKind::Custom,
+            });
+        }
+        let id = self.source_behind(&source.id);
+        match self.sources.get(&id) {
+            Some(known) => Ok(Source {
+                id,
+                kind: known.kind,
+            }),
+            None if source.kind == TopicKind::Communication => Ok(Source {
+                id,
+                kind: source.kind,
+            }),
+            None => Err(SubscribeError::UnknownSource(id)),
+        }
+    }
+}
+
+impl Inner {
+    /// Validates, asks the endpoint, keeps. Everything up to the last step can be given up without a trace but a lane
+    /// number that will never be used.
+    async fn subscribe(
+        self: &Arc<Self>,
+        source: Source,
+        name: &str,
+        spec: SubscriptionSpec,
+    ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
+        let now = self.settings.clock.now();
+        let spec = validation::check(spec, source.kind, now, self.delivery.client())?;
+        let before = self.registry.read().subscription(&source.id, name).cloned();
+        let lane = match before
+            .as_ref()
+            .filter(|one| one.state != ProvisioningState::Failed)
+        {
+            Some(one) => one.lane,
+            None => self.reserve_lane(&source.id).await?,
+        };
+        let id = before
+            .as_ref()
+            .map_or(&source.id, |one| &one.source)
+            .clone();
+        let name = before.as_ref().map_or(name, |one| &one.name).to_owned();
+
+        let proposal = Proposal::new(&self.settings, lane, &id, &name, &spec);
+        let open = Handshaking::enter(self, &id, &proposal)
+            .ok_or_else(|| SubscribeError::InProgress(name.clone()))?;
+        let agreement = handshake::ask(self, &proposal, &open).await?;
+        let state = match agreement {
+            Agreement::Given => ProvisioningState::Succeeded,
+            Agreement::Pending => proposal.awaiting(self.settings.clock.now()),
+        };
+
+        let SubscriptionSpec {
+            destination,
+            filter,
+            labels,
+            expires,
+            delivery_schema,
+            retry_policy,
+            dead_letter,
+        } = spec;
+        let updated = self.settings.clock.now();
+        let created = before.as_ref().map_or(updated, |one| one.created);
+        let after = EventSubscription {
+            name,
+            source: id,
+            lane,
+            destination,
+            filter,
+            labels,
+            expires,
+            delivery_schema,
+            retry_policy,
+            dead_letter,
+            state,
+            created,
+            updated,
+        };
+        let kind = source.kind;
+        let (after, created) = self
+            .change(move |inner| async move { inner.keep_subscription(kind, before, after).await })
+            .await?;
+        let after = open.leave(after).await?;
+        Ok((after, created))
+    }
+
+    /// Commits a subscription and shows it: to its lane first, then to the index.
+    async fn keep_subscription(
+        self: Arc<Self>,
+        kind: TopicKind,
+        expected: Option<Arc<EventSubscription>>,
+        after: EventSubscription,
+    ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
+        let state = self.registry.read();
+        let before = state.subscription(&after.source, &after.name).cloned();
+        // Somebody deleted or made it while we asked the endpoint. Its lane may be closed, so we do not continue.
+        if before.as_ref().map(|one| one.lane) != expected.map(|one| one.lane) {
+            return Err(SubscribeError::InProgress(after.name));
+        }
+        let implied = self.implied_system_topic(&state, kind, &after.source)?;
+        if before.is_none()
+            && SUBSCRIPTIONS_PER_SOURCE <= state.subscriptions_of(&after.source).len()
+        {
+            return Err(SubscribeError::TooMany);
+        }
+        let after = Arc::new(after);
+        self.commit_subscription(&after, implied.clone()).await?;
+
+        let reopened = before.as_ref().is_none_or(|one| one.lane != after.lane);
+        if reopened {
+            self.delivery.open_lane(Arc::clone(&after));
+        }
+        self.registry.update(|state| {
+            if let Some(topic) = &implied {
+                state.insert_system_topic(topic);
+            }
+            state.insert_subscription(&after);
+        });
+        if !reopened {
+            self.delivery.change_lane(Arc::clone(&after));
+        }
+        let created = if before.is_some() {
+            Created::Updated
+        } else {
+            Created::New
+        };
+        Ok((after, created))
+    }
+
+    fn implied_system_topic(
+        &self,
+        state: &State,
+        kind: TopicKind,
+        source: &ResourceId,
+    ) -> Result<Option<Arc<SystemTopic>>, SubscribeError> {
+        if state.sources.contains_key(source) {
+            return Ok(None);
+        }
+        let (chance, now) = (self.settings.chance.as_ref(), self.settings.clock.now());
+        let topic = match kind {
+            TopicKind::Communication => system_topics::implied(source, chance, now),
+            TopicKind::Custom => None,
+        };
+        match topic {
+            Some(topic) => Ok(Some(Arc::new(topic))),
+            None => Err(SubscribeError::UnknownSource(source.clone())),
+        }
+    }
+
+    pub(crate) async fn commit_subscription(
+        &self,
+        one: &Arc<EventSubscription>,
+        topic: Option<Arc<SystemTopic>>,
+    ) -> Result<(), StoreError> {
+        let row = Arc::clone(one);
+        self.commit(Partition::of(&one.source), move |txn| {
+            if let Some(topic) = topic {
+                txn.put(&SYSTEM_TOPICS, topic.id.key(), &*topic)?;
+            }
+            txn.put(&SUBSCRIPTIONS, (row.source.key(), folded(&row.name)), &*row)
+        })
+        .await
+    }
+
+    /// A lane number that was never given out: the partition's number, then a counter of its own.
+    async fn reserve_lane(&self, source: &ResourceId) -> Result<LaneId, StoreError> {
+        let partition = Partition::of(source);
+        self.commit(partition, move |txn| {
+            let number = txn.get(&LANE_NUMBERS, ())?.unwrap_or(0) + 1;
+            txn.put(&LANE_NUMBERS, (), &number)?;
+            Ok(LaneId(u64::from(partition.0) << 48 | number))
+        })
+        .await
+    }
+
+    /// Deletes a subscription. Only inside a change.
+    pub(crate) async fn take_subscription_away(
+        self: &Arc<Self>,
+        one: &Arc<EventSubscription>,
+    ) -> Result<(), StoreError> {
+        let row = Arc::clone(one);
+        self.commit(Partition::of(&one.source), move |txn| {
+            txn.remove(&SUBSCRIPTIONS, (row.source.key(), folded(&row.name)))
+        })
+        .await?;
+        self.registry
+            .update(|state| state.remove_subscription(&one.source, &one.name));
+        self.delivery.close_lane(one.lane).await;
+        notice::send(self, one);
+        Ok(())
+    }
+}
+
+/// The resource id of an event subscription in its extension form.
+pub fn resource_id(one: &EventSubscription) -> String {
+    format!(
+        "{}/providers/Microsoft.EventGrid/eventSubscriptions/{}",
+        one.source, one.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before() -> SubscriptionSpec {
+        SubscriptionSpec {
+            filter: Filter {
+                included_event_types: Some(vec!["Microsoft.Communication.SMSReceived".into()]),
+                subject_begins_with: "phonenumber/1555".into(),
+                ..Filter::default()
+            },
+            labels: vec!["l1".into()],
+            expires: Some(Timestamp::FAR_FUTURE),
+            ..SubscriptionSpec::to("https://example.com/hook?code=1")
+        }
+    }
+
+    #[test]
+    fn an_empty_patch_changes_nothing() {
+        let after = SubscriptionPatch::default().apply(before());
+        assert_eq!(format!("{after:?}"), format!("{:?}", before()));
+        assert_eq!(after.destination, before().destination);
+    }
+
+    #[test]
+    fn section_3_3_absent_keys_stay_also_inside_the_filter_and_the_policy() {
+        let patch = SubscriptionPatch {
+            filter: FilterPatch {
+                subject_ends_with: Some("5".into()),
+                ..FilterPatch::default()
+            },
+            retry_policy: RetryPolicyPatch {
+                max_attempts: Some(3),
+                ..RetryPolicyPatch::default()
+            },
+            ..SubscriptionPatch::default()
+        };
+        let after = patch.apply(before());
+        assert_eq!(after.filter.subject_begins_with, "phonenumber/1555");
+        assert_eq!(after.filter.subject_ends_with, "5");
+        assert_eq!(
+            after.retry_policy,
+            RetryPolicy {
+                max_attempts: 3,
+                time_to_live_minutes: 1440
+            }
+        );
+        assert_eq!(after.labels, ["l1"]);
+    }
+
+    #[test]
+    fn a_null_removes_what_may_be_absent() {
+        let filter = FilterPatch {
+            included_event_types: Change::Clear,
+            ..FilterPatch::default()
+        };
+        let patch = SubscriptionPatch {
+            filter,
+            expires: Change::Clear,
+            ..SubscriptionPatch::default()
+        };
+        let after = patch.apply(before());
+        assert_eq!(after.filter.included_event_types, None);
+        assert_eq!(after.expires, None);
+    }
+}

@@ -1,0 +1,318 @@
+//! Custom topics: what users publish to.
+//!
+//! Promise: a topic's name is unique whatever its resource group, because publishers find it by name; its keys stay
+//! when it is put again.
+//! Not here: accepting events (`publish`), the endpoint's address (`api`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gridpost_model::{EventSchema, KeyPair, ResourceId, Timestamp, WhichKey};
+use gridpost_store::Partition;
+use serde::{Deserialize, Serialize};
+
+use crate::directory::same_location;
+use crate::manage::{Created, Invalid, ManageError};
+use crate::registry::{State, TOPICS, folded};
+use crate::scope::Scope;
+use crate::{Grid, Inner, sources};
+
+/// A custom topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Its resource id.
+    pub id: ResourceId,
+    /// `location`.
+    pub location: String,
+    /// `tags`.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// `inputSchema`: what publishers send.
+    pub input_schema: EventSchema,
+    /// What publishers authenticate with.
+    pub keys: KeyPair,
+    /// `disableLocalAuth`: keys are not accepted.
+    #[serde(default)]
+    pub disable_local_auth: bool,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+}
+
+/// What a put says of a topic.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// `location`.
+    pub location: String,
+    /// `tags`.
+    pub tags: BTreeMap<String, String>,
+    /// `inputSchema`.
+    pub input_schema: EventSchema,
+    /// `disableLocalAuth`.
+    pub disable_local_auth: bool,
+}
+
+/// What a patch says of a topic; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct TopicPatch {
+    /// `tags`, all of them.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// `disableLocalAuth`.
+    pub disable_local_auth: Option<bool>,
+}
+
+impl Grid {
+    /// Creates a topic with fresh keys, or changes the one that is there.
+    ///
+    /// # Errors
+    /// The name or schema is not allowed, the name is taken in another resource group, or it was not stored.
+    pub async fn put_topic(
+        &self,
+        id: ResourceId,
+        spec: TopicSpec,
+    ) -> Result<(Arc<Topic>, Created), ManageError> {
+        check_name(id.name())?;
+        check_schema(spec.input_schema)?;
+        self.0
+            .change(move |inner| async move {
+                let (topic, created) = inner.placed(id, spec)?;
+                Ok((inner.keep_topic(topic).await?, created))
+            })
+            .await
+    }
+
+    /// Changes what the patch names.
+    ///
+    /// # Errors
+    /// There is no such topic, or it was not stored.
+    pub async fn patch_topic(
+        &self,
+        id: &ResourceId,
+        patch: TopicPatch,
+    ) -> Result<Arc<Topic>, ManageError> {
+        self.change_topic(id, move |topic, _| {
+            if let Some(tags) = patch.tags {
+                topic.tags = tags;
+            }
+            if let Some(disable) = patch.disable_local_auth {
+                topic.disable_local_auth = disable;
+            }
+        })
+        .await
+    }
+
+    /// Replaces one of the keys by a fresh one.
+    ///
+    /// # Errors
+    /// There is no such topic, or it was not stored.
+    pub async fn regenerate_topic_key(
+        &self,
+        id: &ResourceId,
+        which: WhichKey,
+    ) -> Result<Arc<Topic>, ManageError> {
+        self.change_topic(id, move |topic, inner| {
+            topic.keys.regenerate(which, inner.settings.chance.as_ref());
+        })
+        .await
+    }
+
+    async fn change_topic(
+        &self,
+        id: &ResourceId,
+        change: impl FnOnce(&mut Topic, &Inner) + Send + 'static,
+    ) -> Result<Arc<Topic>, ManageError> {
+        let id = id.clone();
+        self.0
+            .change(move |inner| async move {
+                let known = inner.registry.read().topics.get(&id).cloned();
+                let known = known.ok_or(ManageError::NotFound(id))?;
+                let mut topic = Topic::clone(&known);
+                change(&mut topic, &inner);
+                topic.updated = inner.settings.clock.now();
+                inner.keep_topic(topic).await
+            })
+            .await
+    }
+
+    /// One topic.
+    pub fn topic(&self, id: &ResourceId) -> Option<Arc<Topic>> {
+        self.0.registry.read().topics.get(id).cloned()
+    }
+
+    /// One topic by its name, in any case.
+    ///
+    /// # Errors
+    /// No topic has that name.
+    pub fn topic_named(&self, name: &str) -> Result<Arc<Topic>, UnknownTopic> {
+        let state = self.0.registry.read();
+        state
+            .topics_by_name
+            .get(&folded(name))
+            .cloned()
+            .ok_or_else(|| UnknownTopic(name.to_owned()))
+    }
+
+    /// The topics of a scope, by resource id.
+    pub fn topics(&self, scope: &Scope) -> Vec<Arc<Topic>> {
+        let state = self.0.registry.read();
+        state
+            .topics
+            .values()
+            .filter(|topic| scope.holds(&topic.id))
+            .cloned()
+            .collect()
+    }
+
+    /// Deletes a topic with its event subscriptions. False when there was none.
+    ///
+    /// # Errors
+    /// It was not stored.
+    pub async fn delete_topic(&self, id: &ResourceId) -> Result<bool, ManageError> {
+        let id = id.clone();
+        self.0
+            .change(move |inner| async move {
+                let Some(topic) = inner.registry.read().topics.get(&id).cloned() else {
+                    return Ok(false);
+                };
+                sources::take_away(&inner, &topic.id).await?;
+                Ok(true)
+            })
+            .await
+    }
+}
+
+/// No topic has that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no topic named {0:?}")]
+pub struct UnknownTopic(pub String);
+
+impl Inner {
+    /// The topic as the put wants it, beside what is there.
+    fn placed(&self, id: ResourceId, spec: TopicSpec) -> Result<(Topic, Created), ManageError> {
+        let now = self.settings.clock.now();
+        let (id, keys, born, created) = match known_as(&self.registry.read(), &id)? {
+            None => (
+                id,
+                KeyPair::generate(self.settings.chance.as_ref()),
+                now,
+                Created::New,
+            ),
+            Some(known) if !same_location(&known.location, &spec.location) => {
+                return Err(ManageError::Conflict(format!(
+                    "The resource '{}' already exists in location '{}'; its location cannot be changed to '{}'.",
+                    known.id.name(),
+                    known.location,
+                    spec.location,
+                )));
+            }
+            Some(known) => (
+                known.id.clone(),
+                known.keys.clone(),
+                known.created,
+                Created::Updated,
+            ),
+        };
+        let TopicSpec {
+            location,
+            tags,
+            input_schema,
+            disable_local_auth,
+        } = spec;
+        let updated = now;
+        let topic = Topic {
+            id,
+            location,
+            tags,
+            input_schema,
+            keys,
+            disable_local_auth,
+            created: born,
+            updated,
+        };
+        Ok((topic, created))
+    }
+
+    async fn keep_topic(&self, topic: Topic) -> Result<Arc<Topic>, ManageError> {
+        let topic = Arc::new(topic);
+        let row = Arc::clone(&topic);
+        self.commit(Partition::of(&topic.id), move |txn| {
+            txn.put(&TOPICS, row.id.key(), &*row)
+        })
+        .await?;
+        self.registry.update(|state| state.insert_topic(&topic));
+        Ok(topic)
+    }
+}
+
+/// The topic of that id. Another topic of the same name is a conflict.
+fn known_as(state: &State, id: &ResourceId) -> Result<Option<Arc<Topic>>, ManageError> {
+    match state.topics_by_name.get(&folded(id.name())) {
+        None => Ok(None),
+        Some(topic) if topic.id == *id => Ok(Some(Arc::clone(topic))),
+        Some(_) => Err(ManageError::Conflict(
+            "Topic with the specified name already exists. Choose a different topic name.".into(),
+        )),
+    }
+}
+
+/// Source: reference event-grid 3.3.
+fn check_name(name: &str) -> Result<(), Invalid> {
+    let reserved = ["microsoft", "eventgrid", "system"];
+    let well_formed = (3..=50).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !well_formed {
+        let message = "The topic name must be 3 to 50 characters long and contain only letters, digits and '-'.";
+        return Err(Invalid::new("name", message));
+    }
+    if reserved.iter().any(|word| folded(name).starts_with(word)) {
+        let message = "The topic name must not start with 'Microsoft', 'EventGrid' or 'System'.";
+        return Err(Invalid::new("name", message));
+    }
+    Ok(())
+}
+
+fn check_schema(schema: EventSchema) -> Result<(), Invalid> {
+    let name = match schema {
+        EventSchema::EventGrid => return Ok(()),
+        EventSchema::CloudEvents => "CloudEventSchemaV1_0",
+        EventSchema::Custom => "CustomEventSchema",
+    };
+    Err(Invalid::new(
+        "properties.inputSchema",
+        format!(
+            "The input schema '{name}' is not supported by this version of Gridpost; use 'EventGridSchema'."
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_3_3_topic_names() {
+        for name in ["abc", "orders-2", &"x".repeat(50)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "ab",
+            &"x".repeat(51),
+            "a_b",
+            "a b c",
+            "Microsoft1",
+            "eventgridx",
+            "SYSTEM-1",
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_event_grid_schema_is_taken_and_the_refusal_says_so() {
+        assert!(check_schema(EventSchema::EventGrid).is_ok());
+        let refused = check_schema(EventSchema::CloudEvents).unwrap_err();
+        assert_eq!(refused.field, "properties.inputSchema");
+        assert!(refused.message.contains("CloudEventSchemaV1_0"));
+    }
+}
