@@ -154,7 +154,9 @@ fn tests() -> Result<()> {
 fn dependencies() -> Result<()> {
     output::line("security advisories are not checked here: their database is not in any registry");
     let mut deny = tools::cargo_tool(Tool::Deny)?;
-    run_command(deny.args(["deny", "check", "-D", "warnings", "bans", "licenses", "sources"]))
+    run_command(deny.args([
+        "deny", "check", "-D", "warnings", "bans", "licenses", "sources",
+    ]))
 }
 
 fn build() -> Result<()> {

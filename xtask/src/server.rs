@@ -97,11 +97,7 @@ impl Server {
 
     /// What `gridpost env --json` says about it: names and values for a client's environment.
     pub(crate) fn environment(&self) -> Result<Vec<(String, String)>> {
-        let address = self.address.to_string();
-        let mut command = program(
-            &self.binary,
-            ["env", "--json", "--listen", &address, "--data"],
-        );
+        let mut command = program(&self.binary, ["env", "--json", "--data"]);
         let printed = capture(clean(command.arg(self.data())))?;
         let Value::Object(values) =
             serde_json::from_str(&printed).context("gridpost env --json")?
@@ -120,7 +116,8 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let (address, log) = (self.address, self.log());
+        let (address, log, data) = (self.address, self.log(), self.data());
+        let process = self.child.id();
         clock::until("the server's start", START, || {
             if let Some(status) = self.child.try_wait()? {
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
@@ -140,6 +137,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether the note by which commands find a server is that of this process, and not of one that was killed.
+fn left_its_note(data: &Path, process: u32) -> bool {
+    let note = std::fs::read(data.join("server.json")).unwrap_or_default();
+    serde_json::from_slice::<Value>(&note).is_ok_and(|note| note["process"] == process)
 }
 
 fn spawn(binary: &Path, folder: &Path, address: SocketAddr) -> Result<Child> {
