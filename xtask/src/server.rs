@@ -124,9 +124,8 @@ impl Server {
                 bail!("the server ended at its start ({status}) and said:\n{said}");
             }
             let ready = Client::new(address).send("GET", "/readyz", &[], b"");
-            Ok(ready
-                .is_ok_and(|response| response.status() == 200)
-                .then_some(()))
+            let answers = ready.is_ok_and(|response| response.status() == 200);
+            Ok((answers && left_its_note(&data, process)).then_some(()))
         })
     }
 }
