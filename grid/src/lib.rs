@@ -12,6 +12,7 @@ mod destination;
 pub mod directory;
 pub mod explain;
 pub mod handshake;
+mod kept;
 mod lane;
 pub mod manage;
 pub mod matching;
