@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use serde::Serialize;
 
 use crate::Shared;
 
-pub(crate) mod guard;
+mod activity;
+mod events;
+mod guard;
 mod numbers;
 pub(crate) mod problem;
-pub(crate) mod sinks;
+mod sinks;
+mod texts;
 mod wait;
 
 /// A list.
@@ -27,8 +30,16 @@ struct Value<T> {
 /// All of it.
 pub fn routes(parts: &Shared) -> Router<Shared> {
     let routes = Router::new()
+        .route("/events", get(events::tail))
+        .route("/events/wait", get(events::wait_for))
+        .route("/handsets/{number}/messages", get(texts::messages))
+        .route(
+            "/handsets/{number}/script",
+            get(texts::script).put(texts::put_script).delete(texts::delete_script),
+        )
         .route("/numbers", get(numbers::list))
         .route("/numbers/{number}", get(numbers::get).put(numbers::put).delete(numbers::delete))
+        .route("/sms/receive", post(texts::receive))
         .route("/sinks", get(sinks::list))
         .route("/sinks/{name}", any(crate::sinks::receive).delete(sinks::delete))
         .route("/sinks/{name}/requests", get(sinks::requests))
