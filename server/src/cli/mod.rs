@@ -1,0 +1,223 @@
+//! The command line.
+//!
+//! Promise: every command writes its result to the standard output, as text or with `--output json`, everything else
+//! to the standard error stream, and ends with a documented number. Documented in docs/cli.md.
+
+mod config;
+mod dead_letter;
+mod demo;
+mod doctor;
+mod env;
+mod events;
+mod render;
+mod serve;
+mod sms;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Flags, Log, LogFormat, Profile};
+use crate::output::{self, Exit, Failure, Format, Output};
+use crate::{bench, crash};
+
+/// An SMS arrives, a webhook hears of it, and nothing is lost.
+#[derive(Parser)]
+#[command(name = "gridpost", version, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(clap::Args)]
+struct Common {
+    /// A configuration file (`gridpost config` shows the settings)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data folder [default: $GRIDPOST_DATA or ./.gridpost]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Where and how to serve.
+#[derive(clap::Args)]
+struct Serving {
+    /// The address and port to listen on, for HTTP and HTTPS alike; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Which rules apply
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until told to stop
+    Serve(Serving),
+    /// Serve, receive a text, and show the webhook request that it causes
+    Demo(demo::Arguments),
+    /// Print what points SDKs, az and your application at the running server
+    Env(env::Arguments),
+    /// Receive and send texts
+    #[command(subcommand)]
+    Sms(sms::Command),
+    /// See what happens to events
+    #[command(subcommand)]
+    Events(events::Command),
+    /// See and send again what could not be delivered
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
+    /// Check that everything is as it should be, and say what to do when it is not
+    Doctor,
+    /// Print every setting with its default and explanation
+    Config,
+    /// Measure this machine: Gridpost beside a relay without storage
+    Bench(bench::Args),
+    /// The relay that `bench` measures against
+    #[command(hide = true)]
+    BenchRelay {
+        listen: std::net::SocketAddr,
+        endpoint: std::net::SocketAddr,
+    },
+    /// Kill a server again and again and prove that it loses nothing
+    #[command(hide = true)]
+    CrashTest(crash::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.common.output);
+    match run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output) -> Result<(), Failure> {
+    let mut flags = Flags {
+        config: cli.common.config,
+        data: cli.common.data,
+        ..Flags::default()
+    };
+    if let Command::Serve(serving) | Command::Demo(demo::Arguments { serving, .. }) = &cli.command {
+        flags.listen.clone_from(&serving.listen);
+        flags.profile = serving.profile;
+    }
+    let config = Config::load(&flags).map_err(|error| Failure::new(Exit::Usage, error))?;
+    match cli.command {
+        Command::Serve(_) => {
+            start_log(&config.log)?;
+            on_all_cores(serve::run(config, output))
+        }
+        Command::Demo(arguments) => {
+            // The demonstration speaks for itself; only what is strange belongs beside it.
+            start_log(&Log {
+                filter: "warn".into(),
+                ..config.log.clone()
+            })?;
+            on_all_cores(demo::run(&arguments, config, output))
+        }
+        Command::Env(arguments) => on_one_core(env::run(&arguments, &config, output)),
+        Command::Sms(command) => on_one_core(sms::run(command, &config, output)),
+        Command::Events(command) => on_one_core(events::run(command, &config, output)),
+        Command::DeadLetter(command) => on_one_core(dead_letter::run(command, &config, output)),
+        Command::Doctor => on_one_core(doctor::run(&config, output)),
+        Command::Config => {
+            config::run();
+            Ok(())
+        }
+        Command::Bench(arguments) => on_all_cores(async move {
+            let report = bench::run(&arguments).await?;
+            output.result(&report, ToString::to_string);
+            Ok(())
+        }),
+        Command::BenchRelay { listen, endpoint } => {
+            on_all_cores(async move { Ok(bench::serve_relay(listen, endpoint).await?) })
+        }
+        Command::CrashTest(arguments) => on_all_cores(crash::command(arguments, output)),
+    }
+}
+
+/// Runs a command on one thread for each core.
+fn on_all_cores<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let done = runtime.block_on(command);
+    // Whatever still runs has no promise left to keep: the store is closed or nothing was served.
+    runtime.shutdown_background();
+    done
+}
+
+fn on_one_core<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|error| Failure::new(Exit::Failed, error))?
+        .block_on(command)
+}
+
+fn start_log(log: &Log) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).map_err(|error| {
+        Failure::said(
+            Exit::Usage,
+            format!("log.filter cannot be {:?}: {error}", log.filter),
+        )
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder
+            .with_ansi(output::is_watched())
+            .with_target(false)
+            .init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_documented() {
+        let page = include_str!("../../../docs/cli.md");
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let name = command.get_name();
+            assert!(
+                page.contains(&format!("gridpost {name}")),
+                "docs/cli.md lacks `{name}`"
+            );
+            for below in command.get_subcommands() {
+                let full = format!("gridpost {name} {}", below.get_name());
+                assert!(page.contains(&full), "docs/cli.md lacks `{full}`");
+            }
+        }
+    }
+}

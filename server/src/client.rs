@@ -1,0 +1,467 @@
+//! A client of our own server, as small as the commands need it.
+//!
+//! Promise: what it sends is what any client could send; the server is trusted by its authority, never blindly.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, Mac as _};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Config, Profile, environment};
+use crate::credentials::{self, Credentials};
+use crate::output::{Exit, Failure, text_of};
+use crate::running::Running;
+
+/// The versions we speak ourselves.
+const MANAGEMENT_VERSION: &str = "2025-02-15";
+
+/// A server that does not take a connection within this long is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest that a call which does not wait for anything may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A connection to a server.
+pub struct Client {
+    running: Running,
+    tls: Option<TlsConnector>,
+    credentials: Option<Credentials>,
+}
+
+impl Client {
+    /// The client of the server that runs on this configuration's data folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(config: &Config) -> Result<Self, Failure> {
+        let running = Running::find(&config.data).ok_or_else(|| {
+            Failure::said(
+                Exit::NoServer,
+                format!(
+                    "no server is running on the data folder {}; start one with `gridpost serve`, or name its folder \
+                     with --data",
+                    config.data.display()
+                ),
+            )
+        })?;
+        Ok(Self::of(running, &config.data)?)
+    }
+
+    /// The client of a server whose data folder is known.
+    ///
+    /// # Errors
+    /// The authority it names cannot be read.
+    pub fn of(running: Running, data: &Path) -> anyhow::Result<Self> {
+        let tls = running.authority.as_deref().map(trusting).transpose()?;
+        let given = environment("AZURE_CLIENT_ID").zip(environment("AZURE_CLIENT_SECRET"));
+        let credentials = Credentials::load(data).ok().or_else(|| {
+            given.map(|(client_id, secret)| Credentials {
+                tenant_id: credentials::TENANT.into(),
+                subscription_id: credentials::SUBSCRIPTION.into(),
+                client_id,
+                client_secret: gridpost_model::Secret::new(secret),
+            })
+        });
+        Ok(Self {
+            running,
+            tls,
+            credentials,
+        })
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Running {
+        &self.running
+    }
+
+    /// Calls our own REST: the path is what follows `/_gridpost/v1/`.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn own(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let token = match self.running.profile {
+            Profile::Development => None,
+            Profile::Production => Some(self.token().await?),
+        };
+        self.call(
+            method,
+            &format!("/_gridpost/v1/{path}"),
+            body,
+            token.as_deref(),
+            ANSWER_WITHIN,
+        )
+        .await
+    }
+
+    /// Calls our own REST where the answer may take that long.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn wait(&self, path: &str, within: Duration) -> Result<Value, Failure> {
+        let token = match self.running.profile {
+            Profile::Development => None,
+            Profile::Production => Some(self.token().await?),
+        };
+        let path = format!("/_gridpost/v1/{path}");
+        self.call(
+            Method::GET,
+            &path,
+            None,
+            token.as_deref(),
+            within + ANSWER_WITHIN,
+        )
+        .await
+    }
+
+    /// Calls Resource Manager about a resource.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn manage(
+        &self,
+        method: Method,
+        id: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let token = self.token().await?;
+        let path = format!("{id}?api-version={MANAGEMENT_VERSION}");
+        self.call(method, &path, body, Some(&token), ANSWER_WITHIN)
+            .await
+    }
+
+    /// The connection string of the development communication resource.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn connection_string(&self) -> Result<String, Failure> {
+        let id = format!("{}/listKeys", credentials::COMMUNICATION_RESOURCE);
+        let keys = self.manage(Method::POST, &id, None).await?;
+        Ok(text_of(&keys, "primaryConnectionString").to_owned())
+    }
+
+    /// Posts to the data plane of communication services, signed with a connection string's key.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn signed(
+        &self,
+        connection_string: &str,
+        date: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        let key = connection_string
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix("accesskey="))
+            .context("the connection string has no access key")?;
+        let host = self.running.address.to_string();
+        let body = Bytes::from(body.to_string());
+        let signature = sign(key, path, date, &host, &body)?;
+        let request = Request::post(path)
+            .header(header::HOST, &host)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-ms-date", date)
+            .header("x-ms-content-sha256", &signature.body_hash)
+            .header(header::AUTHORIZATION, &signature.authorization)
+            .body(Full::new(body))
+            .context("making a request")?;
+        self.answered(request, ANSWER_WITHIN).await
+    }
+
+    /// Opens the stream of server-sent events at a path of our own REST.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn stream(&self, path: &str) -> Result<Stream, Failure> {
+        let mut request = self.request(Method::GET, &format!("/_gridpost/v1/{path}"));
+        request = request.header(header::ACCEPT, "text/event-stream");
+        if self.running.profile == Profile::Production {
+            request = request.header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.token().await?),
+            );
+        }
+        let request = request.body(Full::default()).context("making a request")?;
+        let response = self.send(request).await?;
+        if !response.status().is_success() {
+            let status = response.status();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .context("reading an answer")?
+                .to_bytes();
+            return Err(refused(status, &body));
+        }
+        Ok(Stream {
+            body: response.into_body(),
+            text: Vec::new(),
+        })
+    }
+
+    /// Whether the server says that it is ready.
+    ///
+    /// # Errors
+    /// It is not there, or not ready.
+    pub async fn ready(&self) -> Result<Value, Failure> {
+        self.call(Method::GET, "/readyz", None, None, ANSWER_WITHIN)
+            .await
+    }
+
+    async fn token(&self) -> Result<String, Failure> {
+        let credentials = self.credentials.as_ref().ok_or_else(|| {
+            Failure::said(
+                Exit::Refused,
+                "this needs a sign-in: set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET to a principal of the server",
+            )
+        })?;
+        let form: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", &credentials.client_id)
+            .append_pair("client_secret", credentials.client_secret.reveal())
+            .append_pair("scope", "https://management.azure.com/.default")
+            .finish();
+        let request = self
+            .request(Method::POST, "/adfs/oauth2/token")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form))
+            .context("making a request")?;
+        let answer = self.answered(request, ANSWER_WITHIN).await?;
+        Ok(text_of(&answer, "access_token").to_owned())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&str>,
+        within: Duration,
+    ) -> Result<Value, Failure> {
+        let mut request = self.request(method, path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.answered(
+            request.body(Full::from(body)).context("making a request")?,
+            within,
+        )
+        .await
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.running.address.to_string())
+    }
+
+    async fn answered(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Value, Failure> {
+        let path = request.uri().path().to_owned();
+        let exchange = async {
+            let response = self.send(request).await?;
+            let status = response.status();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .context("reading an answer")?
+                .to_bytes();
+            Ok::<_, Failure>((status, body))
+        };
+        let (status, body) = tokio::time::timeout(within, exchange).await.map_err(|_| {
+            Failure::said(
+                Exit::TimedOut,
+                format!("the server did not answer {path} within {within:?}"),
+            )
+        })??;
+        if !status.is_success() {
+            return Err(refused(status, &body));
+        }
+        Ok(serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into())))
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let address = self.running.address;
+        let gone = |why: String| {
+            Failure::said(
+                Exit::NoServer,
+                format!(
+                    "the server at {address} does not answer ({why}); if it was killed, start it again with `gridpost \
+                     serve`"
+                ),
+            )
+        };
+        let mut sender = tokio::time::timeout(CONNECT_WITHIN, open(address, self.tls.as_ref()))
+            .await
+            .map_err(|_| gone("no connection within 5 seconds".into()))?
+            .map_err(|error| gone(format!("{error:#}")))?;
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| gone(error.to_string()))
+    }
+}
+
+/// Opens a connection, by TLS when there is somebody to trust.
+///
+/// # Errors
+/// Nobody answers there, or it is not who it should be.
+pub async fn open(
+    address: SocketAddr,
+    tls: Option<&TlsConnector>,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    match tls {
+        None => converse(stream).await,
+        Some(tls) => {
+            let name = ServerName::IpAddress(address.ip().into());
+            converse(tls.connect(name, stream).await?).await
+        }
+    }
+}
+
+async fn converse<S>(stream: S) -> anyhow::Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // How the connection ended shows in the call that was on it.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// What dials with trust in one authority.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn trusting(authority: &Path) -> anyhow::Result<TlsConnector> {
+    let mut roots = rustls::RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(authority)
+        .with_context(|| format!("reading the certificate authority {}", authority.display()))?;
+    roots.add(certificate)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = match answer["error"]["message"].as_str() {
+        Some(message) => message.to_owned(),
+        None => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    let timed_out = answer["error"]["code"] == "WaitTimedOut";
+    let exit = if timed_out {
+        Exit::TimedOut
+    } else {
+        Exit::Refused
+    };
+    Failure::said(exit, format!("the server answered {status}: {message}"))
+}
+
+/// Events as a server sends them.
+pub struct Stream {
+    body: Incoming,
+    text: Vec<u8>,
+}
+
+impl Stream {
+    /// The data of the next event; `None` when the server ended the stream.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        loop {
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    return Ok(Some(
+                        serde_json::from_slice(data).context("reading an event of the stream")?,
+                    ));
+                }
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Some(data) = frame.context("reading the stream")?.data_ref() {
+                        self.text.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What signs a request to communication services.
+pub struct Signature {
+    /// The hash of the body, for `x-ms-content-sha256`.
+    pub body_hash: String,
+    /// The header `authorization`.
+    pub authorization: String,
+}
+
+/// Signs a POST as the clients do. Source: reference communication-services 2.
+///
+/// # Errors
+/// The key is not base64.
+pub fn sign(
+    key: &str,
+    path_and_query: &str,
+    date: &str,
+    host: &str,
+    body: &[u8],
+) -> anyhow::Result<Signature> {
+    let body_hash = BASE64_STANDARD.encode(Sha256::digest(body));
+    let key = BASE64_STANDARD
+        .decode(key)
+        .context("the access key is not base64")?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).context("the access key is empty")?;
+    mac.update(format!("POST\n{path_and_query}\n{date};{host};{body_hash}").as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let authorization = format!(
+        "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
+    );
+    Ok(Signature {
+        body_hash,
+        authorization,
+    })
+}

@@ -1,0 +1,576 @@
+//! Configuration: the defaults, then a file, then the environment, then the command line.
+//!
+//! Promise: the only reader of configuration files, flags and environment variables. Whatever is wrong is reported
+//! with the place it came from, before anything is started; nothing unknown is ignored.
+//! Not here: what the settings mean to the parts that receive them (`assembly` hands each its section).
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The documented defaults, as text.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+const PREFIX: &str = "GRIDPOST_";
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Which rules apply.
+    pub profile: Profile,
+    /// How clients reach this server; empty means by the address listened on.
+    pub public_url: String,
+    /// Further names by which local clients reach this server.
+    pub host_names: Vec<String>,
+    /// `[log]`
+    pub log: Log,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[listener]`
+    pub listener: Listener,
+    /// `[drain]`
+    pub drain: Drain,
+    /// `[store]`
+    pub store: Store,
+    /// `[outbound]`
+    pub outbound: Outbound,
+    /// `[principal]`
+    pub principal: Principal,
+}
+
+/// Which rules apply to clients and destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Loopback only, built-in identities, everything at hand.
+    Development,
+    /// Credentials for everything, private addresses refused as destinations.
+    Production,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What is logged.
+    pub filter: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+}
+
+impl Tls {
+    /// The operator's own certificate and key, when they are set.
+    pub fn own_files(&self) -> Option<(&Path, &Path)> {
+        let given = |path: &PathBuf| !path.as_os_str().is_empty();
+        (given(&self.certificate_file) && given(&self.key_file))
+            .then_some((&*self.certificate_file, &*self.key_file))
+    }
+
+    fn half_given(&self) -> bool {
+        self.certificate_file.as_os_str().is_empty() != self.key_file.as_os_str().is_empty()
+    }
+}
+
+/// `[listener]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Connections served at once.
+    pub max_connections: usize,
+    handshake_timeout_seconds: u64,
+    header_timeout_seconds: u64,
+}
+
+impl Listener {
+    /// How long a TLS handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_seconds)
+    }
+
+    /// How long a client may take to send a request's headers.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds)
+    }
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    timeout_seconds: u64,
+}
+
+impl Drain {
+    /// How long requests in progress may take to finish.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    retention_hours: u64,
+    retention_mib: u64,
+    /// Start on a damaged journal.
+    pub accept_damage: bool,
+}
+
+impl Store {
+    /// How long settled events stay readable.
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_hours.saturating_mul(3600))
+    }
+
+    /// How many bytes of settled events are kept at most.
+    pub fn retention_bytes(&self) -> u64 {
+        self.retention_mib.saturating_mul(1024 * 1024)
+    }
+}
+
+/// `[outbound]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbound {
+    /// Destinations on this machine.
+    pub allow_loopback: Choice,
+    /// Destinations on private networks.
+    pub allow_private: Choice,
+    /// Destinations without TLS.
+    pub allow_http: Choice,
+    extra_ca_file: PathBuf,
+}
+
+impl Outbound {
+    /// The further certificate authority to trust, when one is set.
+    pub fn extra_ca_file(&self) -> Option<&Path> {
+        (!self.extra_ca_file.as_os_str().is_empty()).then_some(&*self.extra_ca_file)
+    }
+}
+
+/// A rule that the profile decides unless it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub enum Choice {
+    /// As the profile has it.
+    Auto,
+    /// Allowed.
+    Yes,
+    /// Refused.
+    No,
+}
+
+impl Choice {
+    /// Whether it is allowed in that profile.
+    pub fn allowed_in(self, profile: Profile) -> bool {
+        match self {
+            Self::Auto => profile == Profile::Development,
+            Self::Yes => true,
+            Self::No => false,
+        }
+    }
+}
+
+impl TryFrom<Value> for Choice {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        match value {
+            Value::Boolean(true) => Ok(Self::Yes),
+            Value::Boolean(false) => Ok(Self::No),
+            Value::String(text) => match text.as_str() {
+                "auto" => Ok(Self::Auto),
+                "true" => Ok(Self::Yes),
+                "false" => Ok(Self::No),
+                _ => Err("expected true, false or \"auto\""),
+            },
+            _ => Err("expected true, false or \"auto\""),
+        }
+    }
+}
+
+/// `[principal]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    client_id: String,
+    client_secret_file: PathBuf,
+}
+
+impl Principal {
+    /// The client to add at the start, when one is set: its id and the file of its secret.
+    pub fn given(&self) -> Option<(&str, &Path)> {
+        (!self.client_id.is_empty() && !self.client_secret_file.as_os_str().is_empty())
+            .then_some((&*self.client_id, &*self.client_secret_file))
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--profile`
+    pub profile: Option<Profile>,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not valid TOML: {source}")]
+    NotToml {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A setting does not exist.
+    #[error("there is no setting `{setting}` (from {origin}); `gridpost config` shows all of them")]
+    Unknown {
+        /// Its path.
+        setting: String,
+        /// Where it came from.
+        origin: String,
+    },
+    /// A value is not of the setting's kind.
+    #[error("{0}")]
+    BadValue(String),
+    /// A public address in the development profile.
+    #[error(
+        "the development profile answers local callers without a password, so it only listens on this machine, and \
+         {0} is reachable from others.\nUse --listen 127.0.0.1:{port}, or --profile production with \
+         tls.certificate_file, tls.key_file and a principal (see `gridpost config`).",
+        port = .0.port()
+    )]
+    PublicAddress(SocketAddr),
+    /// Production without certificates on a public address.
+    #[error(
+        "the production profile on {0} needs your own certificate: set tls.certificate_file and tls.key_file, or \
+         listen on loopback behind a proxy that ends TLS."
+    )]
+    NoCertificate(SocketAddr),
+}
+
+impl Config {
+    /// Reads the configuration of this process.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let path = flags
+            .config
+            .clone()
+            .or_else(|| environment("GRIDPOST_CONFIG").map(Into::into));
+        let file = match path {
+            None => None,
+            Some(path) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some((path, text)),
+                Err(source) => return Err(ConfigError::Unreadable { path, source }),
+            },
+        };
+        Self::resolve(file, &environment, flags)
+    }
+
+    /// The configuration that these sources make.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn resolve(
+        file: Option<(PathBuf, String)>,
+        environment: &dyn Fn(&str) -> Option<String>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigError> {
+        let mut settings: Table = DEFAULTS
+            .parse()
+            .map_err(|error: toml::de::Error| bad("the built-in defaults", &error))?;
+        if let Some((path, text)) = file {
+            let own: Table = text.parse().map_err(|source| ConfigError::NotToml {
+                path: path.clone(),
+                source: Box::new(source),
+            })?;
+            overlay(&mut settings, own, &path.display().to_string(), "")?;
+        }
+        from_environment(&mut settings, PREFIX, environment)?;
+        for (name, flag) in [
+            (
+                "data",
+                flags.data.as_ref().map(|path| path.display().to_string()),
+            ),
+            ("listen", flags.listen.clone()),
+        ] {
+            if let Some(text) = flag {
+                settings.insert(name.into(), Value::String(text));
+            }
+        }
+        let mut config = read(settings)?;
+        config.profile = flags.profile.unwrap_or(config.profile);
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.tls.half_given() {
+            return Err(ConfigError::BadValue(
+                "tls.certificate_file and tls.key_file belong together: set both or neither".into(),
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Refuses to listen where the profile must not.
+    ///
+    /// # Errors
+    /// The address is reachable from other machines and the profile is not made for it.
+    pub fn check_address(&self) -> Result<(), ConfigError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        match self.profile {
+            Profile::Development => Err(ConfigError::PublicAddress(self.listen)),
+            Profile::Production if self.tls.own_files().is_none() => {
+                Err(ConfigError::NoCertificate(self.listen))
+            }
+            Profile::Production => Ok(()),
+        }
+    }
+}
+
+fn read(mut settings: Table) -> Result<Config, ConfigError> {
+    // `localhost` is what people write; it is always this machine.
+    if let Some(Value::String(listen)) = settings.get_mut("listen")
+        && let Some(port) = listen.strip_prefix("localhost:")
+    {
+        *listen = format!("127.0.0.1:{port}");
+    }
+    if let Some(Value::String(listen)) = settings.get("listen")
+        && listen.parse::<SocketAddr>().is_err()
+    {
+        return Err(ConfigError::BadValue(format!(
+            "`listen` must be an address and a port, such as 127.0.0.1:8480 or [::1]:0, not {listen:?}"
+        )));
+    }
+    settings
+        .try_into()
+        .map_err(|error| bad("the configuration", &error))
+}
+
+fn bad(what: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::BadValue(format!("{what} cannot be used: {error}"))
+}
+
+/// Puts the settings of a file over those known so far. What is not known is refused.
+fn overlay(known: &mut Table, own: Table, origin: &str, above: &str) -> Result<(), ConfigError> {
+    for (name, value) in own {
+        let setting = format!("{above}{name}");
+        match (known.get_mut(&name), value) {
+            (Some(Value::Table(section)), Value::Table(own)) => {
+                overlay(section, own, origin, &format!("{setting}."))?;
+            }
+            (Some(Value::Table(_)), _) | (None, _) => {
+                return Err(ConfigError::Unknown {
+                    setting,
+                    origin: origin.to_owned(),
+                });
+            }
+            (Some(place), value) => *place = value,
+        }
+    }
+    Ok(())
+}
+
+/// Puts the environment over the settings known so far, each read as its default is.
+fn from_environment(
+    known: &mut Table,
+    prefix: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), ConfigError> {
+    for (name, value) in known.iter_mut() {
+        let variable = format!("{prefix}{}", name.to_ascii_uppercase());
+        if let Value::Table(section) = value {
+            from_environment(section, &format!("{variable}_"), environment)?;
+        } else if let Some(text) = environment(&variable) {
+            *value = alike(value, &text).ok_or_else(|| {
+                ConfigError::BadValue(format!(
+                    "{variable} cannot be {text:?}; its default is {value}"
+                ))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn alike(default: &Value, text: &str) -> Option<Value> {
+    match default {
+        Value::Integer(_) => text.parse().ok().map(Value::Integer),
+        Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
+        Value::Array(_) => Some(Value::Array(
+            text.split(',')
+                .map(|part| Value::String(part.trim().into()))
+                .collect(),
+        )),
+        _ => Some(Value::String(text.to_owned())),
+    }
+}
+
+/// A variable of the environment, when it is set to something.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the one reader of the environment"
+)]
+pub fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    fn with_file(text: &str) -> Result<Config, ConfigError> {
+        Config::resolve(
+            Some(("own.toml".into(), text.into())),
+            &nothing,
+            &Flags::default(),
+        )
+    }
+
+    #[test]
+    fn the_defaults_are_whole() {
+        let config = Config::resolve(None, &nothing, &Flags::default()).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:8480".parse().unwrap());
+        assert_eq!(config.profile, Profile::Development);
+        config.check_address().unwrap();
+    }
+
+    #[test]
+    fn every_setting_is_explained() {
+        for paragraph in DEFAULTS.lines().collect::<Vec<_>>().windows(2) {
+            let [above, line] = paragraph else {
+                unreachable!("windows of two")
+            };
+            let starts_a_group = above.is_empty() || above.starts_with('[');
+            assert!(
+                !(starts_a_group && line.contains(" = ")),
+                "no comment above: {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let environment = |name: &str| match name {
+            "GRIDPOST_LISTEN" => Some("127.0.0.1:2".to_owned()),
+            "GRIDPOST_LISTENER_MAX_CONNECTIONS" => Some("7".to_owned()),
+            _ => None,
+        };
+        let file = "listen = '127.0.0.1:1'\ndata = '/from/file'\n[listener]\nmax_connections = 5\n";
+        let flags = Flags {
+            listen: Some("localhost:3".into()),
+            ..Flags::default()
+        };
+        let config =
+            Config::resolve(Some(("own.toml".into(), file.into())), &environment, &flags).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:3".parse().unwrap());
+        assert_eq!(config.listener.max_connections, 7);
+        assert_eq!(config.data, Path::new("/from/file"));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named_with_its_file() {
+        let error = with_file("[listener]\nmax_conections = 5\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`listener.max_conections` (from own.toml)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused() {
+        assert!(with_file("[listener]\nmax_connections = 'many'\n").is_err());
+        assert!(with_file("listen = 'example.org'").is_err());
+        assert!(with_file("[tls]\nkey_file = 'only-one'\n").is_err());
+        let environment =
+            |name: &str| (name == "GRIDPOST_DRAIN_TIMEOUT_SECONDS").then(|| "soon".to_owned());
+        assert!(Config::resolve(None, &environment, &Flags::default()).is_err());
+    }
+
+    #[test]
+    fn the_development_profile_stays_on_this_machine() {
+        let config = with_file("listen = '0.0.0.0:8480'").unwrap();
+        let advice = config.check_address().unwrap_err().to_string();
+        assert!(advice.contains("--listen 127.0.0.1:8480"), "{advice}");
+        let production = with_file("listen = '0.0.0.0:8480'\nprofile = 'production'").unwrap();
+        assert!(matches!(
+            production.check_address(),
+            Err(ConfigError::NoCertificate(_))
+        ));
+    }
+
+    #[test]
+    fn a_choice_follows_the_profile_until_it_is_made() {
+        let config = with_file("[outbound]\nallow_private = true\nallow_http = false\n").unwrap();
+        assert!(
+            config
+                .outbound
+                .allow_private
+                .allowed_in(Profile::Production)
+        );
+        assert!(!config.outbound.allow_http.allowed_in(Profile::Development));
+        assert!(
+            config
+                .outbound
+                .allow_loopback
+                .allowed_in(Profile::Development)
+        );
+        assert!(
+            !config
+                .outbound
+                .allow_loopback
+                .allowed_in(Profile::Production)
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The binary `gridpost`: configuration, assembly, the one port, the command line, and leaving in order.
+//!
+//! Promise: everything below receives its time, its chance, its tasks and its settings from here.
+//! Not here: what the product does (`api`, `comms`, `grid`, `store`).
+//!
+//! It is a library so that the tests can run a whole server inside themselves.
+
+pub mod assembly;
+pub mod bench;
+pub mod certificates;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod crash;
+pub mod credentials;
+pub mod drain;
+pub mod files;
+pub mod listener;
+pub mod output;
+pub mod provision;
+pub mod real;
+pub mod running;
+pub mod watch;

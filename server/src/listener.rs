@@ -1,0 +1,296 @@
+//! The one port: HTTP/1.1, HTTP/2 and TLS, told apart by the first byte.
+//!
+//! Promise: a client that is slow to begin, slow in its handshake or slow with its headers is let go; connections
+//! are bounded; after `close` nothing new is taken, and what was begun is finished within the time given.
+//! Not here: what is answered (`api`).
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use gridpost_api::origin::Scheme;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use crate::config;
+use crate::real::{Supervisor, nap};
+
+/// The first byte of a TLS handshake record. No HTTP request begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// As long as the operating system's queue of connections may be; it cuts this to its own bound.
+const BACKLOG: u32 = 4096;
+
+/// What one HTTP/2 connection may ask at once: as many as it takes to saturate one core, not more.
+const MAX_STREAMS: u32 = 256;
+
+/// A port that was taken, on which nothing is answered yet.
+pub struct Port {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes the port. From here on clients can connect; they are answered once `serve` is called.
+    ///
+    /// # Errors
+    /// The address is taken, or not ours.
+    pub fn take(address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = bind(address).with_context(|| match address.port() {
+            0 => format!("cannot listen on {address}"),
+            port => format!(
+                "cannot listen on {address}; is another server using port {port}? (--listen {}:0 takes a free one)",
+                address.ip()
+            ),
+        })?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address, with the port that was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers whoever connects.
+    pub fn serve(
+        self,
+        router: Router,
+        tls: Arc<rustls::ServerConfig>,
+        settings: &config::Listener,
+        supervisor: &Supervisor,
+    ) -> Listener {
+        let (closing, closed) = watch::channel(false);
+        let line = Line {
+            router,
+            tls: TlsAcceptor::from(tls),
+            http: protocol(settings.header_timeout()),
+            begin_within: settings.handshake_timeout() + settings.header_timeout(),
+            handshake_within: settings.handshake_timeout(),
+            closed,
+        };
+        // A permit travels with its connection: all are back when all connections have ended.
+        let permits = Arc::new(Semaphore::new(settings.max_connections));
+        let accepting = accept(
+            self.socket,
+            Arc::new(line),
+            Arc::clone(&permits),
+            supervisor.clone(),
+        );
+        supervisor.spawn("listener", Box::pin(accepting));
+        Listener {
+            closing,
+            permits,
+            max_connections: settings.max_connections,
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+    }?;
+    // A restarted server takes its port again although the connections of its previous life are still ending.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn protocol(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(header_timeout);
+    http
+}
+
+/// A port that is being answered.
+pub struct Listener {
+    closing: watch::Sender<bool>,
+    permits: Arc<Semaphore>,
+    max_connections: usize,
+}
+
+impl Listener {
+    /// Stops accepting, lets requests in progress finish for that long, and tells whether all did.
+    pub async fn close(&self, within: Duration) -> bool {
+        self.closing.send_replace(true);
+        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+        tokio::time::timeout(within, self.permits.acquire_many(all))
+            .await
+            .is_ok()
+    }
+
+    /// Connections being served now.
+    pub fn connections(&self) -> usize {
+        self.max_connections
+            .saturating_sub(self.permits.available_permits())
+    }
+}
+
+/// What every connection needs.
+struct Line {
+    router: Router,
+    tls: TlsAcceptor,
+    http: auto::Builder<TokioExecutor>,
+    /// From connecting to the first request.
+    begin_within: Duration,
+    handshake_within: Duration,
+    closed: watch::Receiver<bool>,
+}
+
+async fn accept(
+    socket: TcpListener,
+    line: Arc<Line>,
+    permits: Arc<Semaphore>,
+    supervisor: Supervisor,
+) {
+    let mut closed = line.closed.clone();
+    loop {
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (socket.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => next,
+            _ = closed.wait_for(|closed| *closed) => return,
+        };
+        match (accepted, permit) {
+            (Ok((stream, peer)), Ok(permit)) => {
+                let line = Arc::clone(&line);
+                supervisor.spawn(
+                    "connection",
+                    Box::pin(async move { line.answer(stream, peer, permit).await }),
+                );
+            }
+            (Err(error), _) if is_peers_fault(&error) => (),
+            (Err(error), _) => {
+                // Out of files or memory: those being served free some; trying at once would only burn the processor.
+                tracing::warn!(%error, "cannot accept connections just now: {error}");
+                nap(Duration::from_millis(50)).await;
+            }
+            (_, Err(_)) => return,
+        }
+    }
+}
+
+fn is_peers_fault(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+impl Line {
+    async fn answer(&self, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+        // Answers are written whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let mut closed = self.closed.clone();
+        let secure = tokio::select! {
+            first = tokio::time::timeout(self.handshake_within, first_byte(&stream)) => match first {
+                Ok(Some(first)) => first == TLS_HANDSHAKE,
+                _ => return,
+            },
+            _ = closed.wait_for(|closed| *closed) => return,
+        };
+        if !secure {
+            return self.converse(stream, peer, Scheme::Http).await;
+        }
+        match tokio::time::timeout(self.handshake_within, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.converse(stream, peer, Scheme::Https).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn converse<S>(&self, stream: S, peer: SocketAddr, scheme: Scheme)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let begun = Arc::new(AtomicBool::new(false));
+        let surface = Surface {
+            router: self.router.clone(),
+            peer,
+            scheme,
+            begun: Arc::clone(&begun),
+        };
+        let connection = self.http.serve_connection(TokioIo::new(stream), surface);
+        let mut connection = std::pin::pin!(connection);
+        let mut closed = self.closed.clone();
+        // Telling HTTP/1.1 from HTTP/2 has no time limit of its own; this one covers it.
+        let mut too_late = std::pin::pin!(nap(self.begin_within));
+        let mut watching = true;
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended: {error}");
+                    }
+                    return;
+                }
+                _ = closed.wait_for(|closed| *closed), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = too_late.as_mut(), if watching => {
+                    watching = false;
+                    if !begun.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The first byte that a client sends, left where it is. `None` when it hangs up instead.
+async fn first_byte(stream: &TcpStream) -> Option<u8> {
+    let mut byte = [0];
+    let count = stream.peek(&mut byte).await.ok()?;
+    (count == 1).then_some(byte[0])
+}
+
+/// One connection's way to the router.
+struct Surface {
+    router: Router,
+    peer: SocketAddr,
+    scheme: Scheme,
+    begun: Arc<AtomicBool>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Surface {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.begun.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.scheme);
+        // A router is always ready: its `poll_ready` has nothing to wait for.
+        Box::pin(self.router.clone().call(request))
+    }
+}

@@ -1,0 +1,88 @@
+//! What a server has from its first start: the development identities, or the principal an operator named.
+//!
+//! Promise: what is there is left as it is; what is missing is made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use gridpost_comms::Comms;
+use gridpost_comms::resources::ServiceSpec;
+use gridpost_grid::Grid;
+use gridpost_grid::directory::SecretHash;
+use gridpost_model::{Chance, PhoneNumber, ResourceId, Secret};
+
+use crate::config::{Config, Profile};
+use crate::credentials::{COMMUNICATION_RESOURCE, Credentials, NUMBER, RESOURCE_GROUP};
+
+/// Makes what is missing.
+///
+/// # Errors
+/// A file cannot be read or written, or the store refuses.
+pub async fn provision(
+    config: &Config,
+    data: &Path,
+    grid: &Grid,
+    comms: &Comms,
+    chance: &dyn Chance,
+) -> anyhow::Result<()> {
+    if let Some((client_id, file)) = config.principal.given() {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("reading the secret of {client_id} in {}", file.display()))?;
+        principal(grid, client_id, &Secret::new(text.trim()), chance).await?;
+    }
+    if config.profile == Profile::Development {
+        let credentials = Credentials::load_or_make(data, chance)?;
+        // Independent of each other, so that they share a sync.
+        let (signed, made) = tokio::join!(
+            principal(
+                grid,
+                &credentials.client_id,
+                &credentials.client_secret,
+                chance
+            ),
+            development_resources(grid, comms)
+        );
+        signed
+            .and(made)
+            .context("making the development identities")?;
+    }
+    Ok(())
+}
+
+async fn principal(
+    grid: &Grid,
+    client_id: &str,
+    secret: &Secret,
+    chance: &dyn Chance,
+) -> anyhow::Result<()> {
+    let known = grid.principal(client_id);
+    if !known.is_some_and(|principal| principal.secret.accepts(secret)) {
+        grid.put_principal(client_id, SecretHash::of(secret, chance))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn development_resources(grid: &Grid, comms: &Comms) -> anyhow::Result<()> {
+    let group: ResourceId = RESOURCE_GROUP.parse()?;
+    let resource: ResourceId = COMMUNICATION_RESOURCE.parse()?;
+    let number: PhoneNumber = NUMBER.parse()?;
+    if grid.resource_group(&group).is_none() {
+        grid.put_resource_group(group, "local".into(), BTreeMap::new())
+            .await?;
+    }
+    if comms.resource(&resource).is_none() {
+        let spec = ServiceSpec {
+            location: "global".into(),
+            data_location: "Local".into(),
+            ..ServiceSpec::default()
+        };
+        comms.put_resource(resource.clone(), spec).await?;
+    }
+    if comms.owner_of(&number).is_none() {
+        comms.assign(&resource, number).await?;
+    }
+    Ok(())
+}
