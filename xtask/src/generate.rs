@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// All generated pages, made from the sources under `root`.
 pub(crate) fn pages(root: &Path) -> Result<Vec<Page>> {
-    let settings = root.join("server/config.default.toml");
+    let settings = root.join("server/src/config.default.toml");
     let settings =
         fs::read_to_string(&settings).with_context(|| format!("reading {}", settings.display()))?;
     Ok(vec![

@@ -1,7 +1,7 @@
 //! docs/events.md: the catalogue of event types.
 //!
-//! Promise: every type of the vocabulary has a line; one that is raised also has its exact payload, taken from the
-//! snapshot that the tests compare with.
+//! Promise: every type of the vocabulary has a line; one that is raised also has its exact body in each shape, taken
+//! from the snapshots and samples that the tests compare with.
 //! Not here: what may be missing (`tidy::events` complains).
 
 use std::collections::BTreeMap;
@@ -16,43 +16,30 @@ use gridpost_model::event_type::{COMMUNICATION, Reach};
 pub(crate) struct Raised {
     /// The file that builds its payload, from the root of the repository.
     pub(crate) source: PathBuf,
-    /// The snapshots of its payload: file from the root of the repository, and JSON.
-    pub(crate) snapshots: Vec<(PathBuf, String)>,
+    /// The bodies under test, as JSON: snapshots of ours, and samples we have to reproduce.
+    pub(crate) bodies: Vec<String>,
 }
 
 /// The types raised by the sources under `root`.
 pub(crate) fn raised(root: &Path) -> Result<BTreeMap<&'static str, Raised>> {
     let mut files = Vec::new();
-    collect(&root.join("comms/src"), &mut files)?;
-    let mut snapshots = Vec::new();
-    collect(&root.join("comms"), &mut snapshots)?;
-    snapshots.retain(|file| file.extension().is_some_and(|kind| kind == "snap"));
-    let snapshots: Vec<(PathBuf, String)> = snapshots
-        .into_iter()
-        .map(|file| {
-            Ok((
-                relative(root, &file),
-                snapshot_body(&read(&file)?).to_owned(),
-            ))
-        })
-        .collect::<Result<_>>()?;
-
-    let mut raised = BTreeMap::new();
-    for file in files
+    collect(&root.join("comms"), &mut files)?;
+    let bodies: Vec<String> = files
         .iter()
-        .filter(|file| file.file_name().is_some_and(|name| name == "events.rs"))
-    {
+        .filter(|file| is_body(file))
+        .map(|file| Ok(snapshot_body(&read(file)?).to_owned()))
+        .collect::<Result<_>>()?;
+    let mut raised = BTreeMap::new();
+    for file in files.iter().filter(|file| file.ends_with("events.rs")) {
         let source = read(file)?;
         for name in named(product_part(&source)) {
-            let of_this = |(_, body): &&(PathBuf, String)| is_event_of(body, name);
-            let snapshots = snapshots.iter().filter(of_this).cloned().collect();
-            raised.insert(
-                name,
-                Raised {
-                    source: relative(root, file),
-                    snapshots,
-                },
-            );
+            let bodies = bodies
+                .iter()
+                .filter(|body| is_event_of(body, name))
+                .cloned()
+                .collect();
+            let source = file.strip_prefix(root).unwrap_or(file).to_path_buf();
+            raised.insert(name, Raised { source, bodies });
         }
     }
     Ok(raised)
@@ -81,13 +68,12 @@ pub(crate) fn page(raised: &BTreeMap<&'static str, Raised>) -> String {
             short(name),
             raised.source.display()
         );
-        for (file, body) in &raised.snapshots {
-            let file_name = file.file_name().unwrap_or_default().to_string_lossy();
+        for body in &raised.bodies {
             let _ = writeln!(
                 page,
-                "\n{}:\n\n```json\n{}\n```",
-                title(&file_name),
-                body.trim_end()
+                "\nShape `{}`:\n\n```json\n{}\n```",
+                shape(body),
+                body.trim()
             );
         }
     }
@@ -110,8 +96,8 @@ with `Microsoft.Communication.`
 const BODIES: &str = "
 ## Bodies
 
-The exact bodies, as the tests compare them; times, identifiers and other values that differ each time are masked.
-Which of the two shapes a communication resource emits is told by its tag `gridpost-event-shape`: `current` (the
+The bodies as the tests compare them. Those of shape `2020-09` are the published samples, which are reproduced key for
+key; a webhook in the Event Grid schema always receives an array with one event. Which of the two shapes a communication resource emits is told by its tag `gridpost-event-shape`: `current` (the
 default) or `2020-09`. How an event travels is in [the quickstart](quickstart.md).
 ";
 
@@ -157,14 +143,28 @@ fn anchor(name: &str) -> String {
     short(name).to_ascii_lowercase()
 }
 
-/// What a snapshot's file name says: its last part, as words.
-fn title(file_name: &str) -> String {
-    let stem = file_name.trim_end_matches(".snap");
-    let last = stem.rsplit("__").next().unwrap_or(stem).replace('_', " ");
-    let mut letters = last.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+/// The samples of 2020 write the keys of their data with a capital.
+fn shape(body: &str) -> &'static str {
+    let event: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let data = &event.get(0).unwrap_or(&event)["data"];
+    let mut keys = data.as_object().into_iter().flatten().map(|(key, _)| key);
+    match keys
+        .next()
+        .is_some_and(|key| key.starts_with(char::is_uppercase))
+    {
+        true => "2020-09",
+        false => "current",
+    }
+}
+
+/// A snapshot, or a sample that a test compares with.
+fn is_body(file: &Path) -> bool {
+    let in_fixtures = file.components().any(|part| part.as_os_str() == "fixtures");
+    match file.extension().and_then(std::ffi::OsStr::to_str) {
+        Some("snap") => true,
+        Some("json") => in_fixtures,
+        _ => false,
+    }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -181,10 +181,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn relative(root: &Path, file: &Path) -> PathBuf {
-    file.strip_prefix(root).unwrap_or(file).to_path_buf()
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -223,11 +219,12 @@ mod tests {
     #[test]
     fn the_page_has_a_line_for_every_type_and_a_body_for_every_raised_one() {
         let name = "Microsoft.Communication.SMSReceived";
-        let file = PathBuf::from("comms/src/snapshots/gridpost_comms__sms__received_current.snap");
-        let snapshots = vec![(file, "{\n  \"data\": {}\n}".to_owned())];
+        let body =
+            format!("{{\n  \"eventType\": \"{name}\",\n  \"data\": {{\"MessageId\": \"1\"}}\n}}");
+        let source = PathBuf::from("comms/src/sms/events.rs");
         let raised = Raised {
-            source: PathBuf::from("comms/src/sms/events.rs"),
-            snapshots,
+            source,
+            bodies: vec![body.clone()],
         };
         let page = page(&BTreeMap::from([(name, raised)]));
         for (name, _) in COMMUNICATION {
@@ -235,6 +232,6 @@ mod tests {
         }
         assert!(page.contains("| `SMSReceived` | yes | [raised](#smsreceived) |"));
         assert!(page.contains("| `CallStarted` | yes | not raised yet |"));
-        assert!(page.contains("Received current:\n\n```json\n{\n  \"data\": {}\n}\n```"));
+        assert!(page.contains(&format!("Shape `2020-09`:\n\n```json\n{body}\n```")));
     }
 }

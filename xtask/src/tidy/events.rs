@@ -9,9 +9,7 @@ use crate::generate::Raised;
 
 /// Checks the types that are raised.
 pub(crate) fn check(raised: &BTreeMap<&'static str, Raised>) -> Vec<Complaint> {
-    let bare = raised
-        .iter()
-        .filter(|(_, raised)| raised.snapshots.is_empty());
+    let bare = raised.iter().filter(|(_, raised)| raised.bodies.is_empty());
     let complain = |(name, raised): (&&str, &Raised)| {
         Complaint::new(
             &raised.source,
@@ -31,13 +29,12 @@ mod tests {
         let source = || "comms/src/sms/events.rs".into();
         let bare = Raised {
             source: source(),
-            snapshots: Vec::new(),
+            bodies: Vec::new(),
         };
         assert_eq!(check(&BTreeMap::from([(name, bare)])).len(), 1);
-        let snapshots = vec![("a.snap".into(), "{}".to_owned())];
         let whole = Raised {
             source: source(),
-            snapshots,
+            bodies: vec!["{}".to_owned()],
         };
         assert!(check(&BTreeMap::from([(name, whole)])).is_empty());
     }
