@@ -2,12 +2,15 @@
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::render;
 use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Failure, Output, table};
+
+/// As many as the server gives at once.
+const PAGE: usize = 1000;
 
 /// Which dead letters are meant; all when nothing is named.
 #[derive(clap::Args)]
@@ -32,8 +35,8 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
     let client = Client::find(config)?;
     match command {
         Command::List(which) => {
-            let listed = client
-                .own(Method::GET, &format!("dead-letters{}", which.query()), None)
+            let listed = output
+                .waiting("reading dead letters", all(&client, &which))
                 .await?;
             output.result(&listed, letters);
             Ok(())
@@ -46,9 +49,26 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                 .waiting("sending dead letters again", redrive)
                 .await?;
             output.result(&done, |done| {
-                format!("{} sent again", render::first(done, &["redriven", "count"]))
+                format!("{} sent again", render::plain(&done["redriven"]))
             });
             Ok(())
+        }
+    }
+}
+
+/// All pages as one.
+async fn all(client: &Client, which: &Which) -> Result<Value, Failure> {
+    let mut letters = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("dead-letters?limit={PAGE}{}{after}", which.query());
+        let mut page = client.own(Method::GET, &path, None).await?;
+        if let Value::Array(found) = page["value"].take() {
+            letters.extend(found);
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={}", utf8_percent_encode(next, NON_ALPHANUMERIC)),
+            None => return Ok(json!({ "value": letters })),
         }
     }
 }
@@ -64,15 +84,11 @@ impl Which {
     }
 
     fn query(&self) -> String {
-        let pairs: Vec<String> = self
-            .named()
-            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
-            .collect();
-        if pairs.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", pairs.join("&"))
-        }
+        self.named()
+            .map(|(name, value)| {
+                format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+            })
+            .collect()
     }
 
     fn body(&self) -> Value {
@@ -91,12 +107,16 @@ fn letters(listed: &Value) -> String {
     }
     let row = |letter: &Value| {
         vec![
-            render::first(letter, &["deadLettered", "at"]),
-            render::first(letter, &["subscription", "eventSubscription"]),
-            render::first(letter, &["eventId", "id"]),
-            render::first(letter, &["reason", "deadLetterReason"]),
-            render::first(letter, &["attempts", "deliveryAttempts"]),
-            render::first(letter, &["lastOutcome", "lastDeliveryOutcome"]),
+            render::plain(&letter["deadLetterTime"]),
+            render::plain(&letter["subscription"]),
+            render::plain(&letter["event"]["id"]),
+            render::plain(&letter["deadLetterReason"]),
+            render::plain(&letter["deliveryAttempts"]),
+            format!(
+                "{} {}",
+                render::plain(&letter["lastDeliveryOutcome"]),
+                render::plain(&letter["lastHttpStatus"])
+            ),
         ]
     };
     let rows: Vec<Vec<String>> = letters.iter().map(row).collect();
@@ -123,7 +143,7 @@ mod tests {
             subscription: Some("a b".into()),
             event: None,
         };
-        assert_eq!(which.query(), "?subscription=a%20b");
+        assert_eq!(which.query(), "&subscription=a%20b");
         assert_eq!(which.body(), serde_json::json!({ "subscription": "a b" }));
         let all = Which {
             subscription: None,

@@ -113,7 +113,7 @@ async fn show(client: &Client) -> Result<Value, Failure> {
     let message = "Hello from the demonstration";
     let text = json!({ "from": HANDSET, "to": NUMBER, "message": message });
     let received = client.own(Method::POST, "sms/receive", Some(&text)).await?;
-    let id = render::first(&received, &["messageId", "id"]);
+    let id = render::plain(&received["messageId"]);
     remark(&format!(
         "{HANDSET} texted {NUMBER}; the service calls the message {id}."
     ));

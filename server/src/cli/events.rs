@@ -51,12 +51,6 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             let path = wait_path(event_type.as_deref(), subject.as_deref(), timeout);
             let wait = client.wait(&path, Duration::from_secs(timeout));
             let event = output.waiting("waiting for an event", wait).await?;
-            if event.is_null() || event == Value::String(String::new()) {
-                return Err(Failure::said(
-                    Exit::TimedOut,
-                    format!("no such event within {timeout} seconds"),
-                ));
-            }
             output.result(&event, render::pretty);
             Ok(())
         }
@@ -84,39 +78,49 @@ async fn tail(client: &Client, count: Option<u64>, output: Output) -> Result<(),
 
 /// One activity on one line: when, what, which event, where, and how it went.
 fn line(activity: &Value) -> String {
-    let at = render::first(activity, &["at", "time", "moment"]);
+    if let Some(lost) = activity["lost"].as_u64() {
+        return format!("({lost} activities were lost: more happened than could be shown)");
+    }
+    let at = render::plain(&activity["at"]);
     let at = at
         .parse::<Timestamp>()
         .map_or(at, |at| at.format("%H:%M:%S%.3f"));
-    let rest = [
-        "kind",
-        "what",
-        "eventType",
-        "subject",
-        "eventId",
-        "subscription",
-        "outcome",
-        "status",
-        "detail",
-    ];
-    let mut shown = vec![at];
-    shown.extend(
-        rest.iter()
-            .map(|field| render::plain(&activity[*field]))
-            .filter(|text| !text.is_empty()),
-    );
-    if shown.len() < 3 {
-        return activity.to_string();
+    let mut shown = vec![at, format!("{:<12}", render::plain(&activity["what"]))];
+    shown.extend(["eventType", "subject", "id"].map(|field| render::plain(&activity[field])));
+    if let Some(matched) = activity["matched"].as_u64() {
+        shown.push(format!("wanted by {matched}"));
     }
+    if let Some(subscription) = activity["subscription"].as_str() {
+        shown.push(format!("to {subscription}"));
+    }
+    let attempt = &activity["attempt"];
+    if attempt.is_object() {
+        let status = render::first(attempt, &["status", "failure"]);
+        shown.push(format!(
+            "attempt {}: {} {status}",
+            attempt["number"],
+            render::plain(&attempt["outcome"])
+        ));
+        if let Some(next) = attempt["nextAttempt"].as_str() {
+            shown.push(format!("next {next}"));
+        }
+    }
+    shown.push(render::plain(&activity["deadLetterReason"]));
+    shown.retain(|part| !part.trim().is_empty());
     shown.join("  ")
 }
 
 fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u64) -> String {
     let mut path = format!("events/wait?timeoutSeconds={timeout_seconds}");
-    for (name, value) in [("type", event_type), ("subject", subject)] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
-        }
+    let whole = |name: &str| match name.contains('.') {
+        true => name.to_owned(),
+        false => format!("Microsoft.Communication.{name}"),
+    };
+    if let Some(event_type) = event_type {
+        path.push_str(&format!("&type={}", encoded(&whole(event_type))));
+    }
+    if let Some(subject) = subject {
+        path.push_str(&format!("&subject={}", encoded(subject)));
     }
     path
 }
@@ -127,13 +131,28 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_activity_is_one_line() {
+        let failed = json!({
+            "at": "2026-11-22T00:27:55.5Z", "what": "failed", "id": "1", "eventType": "T", "subject": "/s",
+            "topic": "/t", "subscription": "orders",
+            "attempt": {"number": 1, "outcome": "Busy", "status": 503, "nextAttempt": "2026-11-22T00:28:05Z"},
+        });
+        assert_eq!(
+            line(&failed),
+            "00:27:55.500  failed        T  /s  1  to orders  attempt 1: Busy 503  next 2026-11-22T00:28:05Z"
+        );
+    }
 
     #[test]
     fn what_is_waited_for_is_encoded() {
         assert_eq!(
             wait_path(Some("SMSReceived"), Some("/phonenumber/1 5"), 3),
-            "events/wait?timeoutSeconds=3&type=SMSReceived&subject=%2Fphonenumber%2F1%205"
+            "events/wait?timeoutSeconds=3&type=Microsoft%2ECommunication%2ESMSReceived&subject=%2Fphonenumber%2F1%205"
         );
     }
 }

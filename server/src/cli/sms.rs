@@ -54,10 +54,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             let body = json!({ "from": from, "to": to, "message": message });
             let answer = client.own(Method::POST, "sms/receive", Some(&body)).await?;
             output.result(&answer, |answer| {
-                format!(
-                    "Received as {}",
-                    render::first(answer, &["messageId", "id"])
-                )
+                format!("Received as {}", render::plain(&answer["messageId"]))
             });
             Ok(())
         }

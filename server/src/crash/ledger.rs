@@ -70,22 +70,20 @@ impl Ledger {
 
     /// Takes in the server's dead letters.
     pub(super) async fn note_dead_letters(&self, client: &Client) -> anyhow::Result<()> {
-        let mut query = String::new();
+        let mut after = String::new();
         loop {
-            let path = format!("dead-letters{query}");
+            let path = format!("dead-letters?limit=1000{after}");
             let listed = client
                 .own(Method::GET, &path, None)
                 .await
                 .map_err(|failure| failure.error)?;
             let letters = listed["value"].as_array().map_or(&[][..], Vec::as_slice);
-            let mut book = self.0.lock();
-            book.dead
+            self.0
+                .lock()
+                .dead
                 .extend(letters.iter().map(|letter| name_of(&letter["event"])));
-            match listed["nextLink"]
-                .as_str()
-                .and_then(|link| link.split_once('?'))
-            {
-                Some((_, next)) => query = format!("?{next}"),
+            match listed["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
                 None => return Ok(()),
             }
         }
