@@ -9,9 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gridpost_grid::matching::TopicIndex;
 use gridpost_grid::subscriptions::SubscriptionSpec;
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::{
-    DeliverySchema, EventSubscription, LaneId, ProvisioningState,
-};
+use gridpost_model::subscription::{DeliverySchema, EventSubscription, LaneId, ProvisioningState};
 use gridpost_model::{Event, EventSchema, Filter, RetryPolicy, Timestamp};
 
 const SUBSCRIPTIONS: u64 = 10_000;
@@ -76,7 +74,9 @@ const CASES: &[Case] = &[
 fn subscriptions(case: &Case) -> Vec<Arc<EventSubscription>> {
     let one = |number| EventSubscription {
         name: format!("es{number}"),
-        source: "/subscriptions/s/resourceGroups/rg/providers/p/t/dev".parse().unwrap(),
+        source: "/subscriptions/s/resourceGroups/rg/providers/p/t/dev"
+            .parse()
+            .unwrap(),
         lane: LaneId(number),
         destination: SubscriptionSpec::to("https://example.com/").destination,
         filter: (case.filter)(number),
@@ -89,7 +89,9 @@ fn subscriptions(case: &Case) -> Vec<Arc<EventSubscription>> {
         created: Timestamp::EPOCH,
         updated: Timestamp::EPOCH,
     };
-    (0..SUBSCRIPTIONS).map(|number| Arc::new(one(number))).collect()
+    (0..SUBSCRIPTIONS)
+        .map(|number| Arc::new(one(number)))
+        .collect()
 }
 
 fn event(case: &Case) -> Event {
@@ -106,7 +108,9 @@ fn event(case: &Case) -> Event {
 }
 
 fn linear(kind: TopicKind, all: &[Arc<EventSubscription>], event: &Event) -> Vec<LaneId> {
-    let wanted = all.iter().filter(|one| one.filter.refusal(kind, event).is_none());
+    let wanted = all
+        .iter()
+        .filter(|one| one.filter.refusal(kind, event).is_none());
     wanted.map(|one| one.lane).collect()
 }
 
@@ -115,11 +119,23 @@ fn matching(criterion: &mut Criterion) {
         let all = subscriptions(case);
         let index = TopicIndex::new(case.kind, &all);
         let event = event(case);
-        assert_eq!(index.matches(&event).as_slice(), [LaneId(4242)], "{}", case.name);
-        assert_eq!(linear(case.kind, &all, &event), [LaneId(4242)], "{}", case.name);
+        assert_eq!(
+            index.matches(&event).as_slice(),
+            [LaneId(4242)],
+            "{}",
+            case.name
+        );
+        assert_eq!(
+            linear(case.kind, &all, &event),
+            [LaneId(4242)],
+            "{}",
+            case.name
+        );
 
         let mut group = criterion.benchmark_group(case.name);
-        group.bench_function("index", |bencher| bencher.iter(|| index.matches(black_box(&event))));
+        group.bench_function("index", |bencher| {
+            bencher.iter(|| index.matches(black_box(&event)))
+        });
         group.sample_size(20);
         group.bench_function("linear", |bencher| {
             bencher.iter(|| linear(case.kind, &all, black_box(&event)));

@@ -69,6 +69,7 @@ pub(crate) struct SourceState {
     /// By folded name.
     pub(crate) subscriptions: OrdMap<String, Arc<EventSubscription>>,
     index: TopicIndex,
+    lanes: Arc<[LaneId]>,
 }
 
 impl SourceState {
@@ -120,6 +121,16 @@ impl Registry {
             .sources
             .get(source)
             .map(|source| source.index.matches(event))
+            .unwrap_or_default()
+    }
+
+    /// The open lanes of a source.
+    pub(crate) fn lanes_of(&self, source: &ResourceId) -> Arc<[LaneId]> {
+        let state = self.state.load();
+        state
+            .sources
+            .get(source)
+            .map(|source| Arc::clone(&source.lanes))
             .unwrap_or_default()
     }
 
