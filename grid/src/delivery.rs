@@ -1,49 +1,399 @@
-//! All lanes together.
+//! All lanes together: who is told of committed events, how lanes come and go, and what is still to be delivered.
+//!
+//! Promise: an event that was committed is offered to every lane that matched it, on the writer's thread and in the
+//! order of the journal, whatever became of the task that published it.
+//! Not here: what a lane does with an event (`lane`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use gridpost_model::Timestamp;
 use gridpost_model::subscription::{EventSubscription, LaneId};
-use gridpost_store::{Recovery, Store};
+use gridpost_store::{
+    Appended, Follower, Position, Progress, Recovery, Replayed, Scan, Store, StoreError, Txn,
+};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tracing::{info, warn};
 
+use crate::alarm::Alarm;
+use crate::lane::{Lane, Shared};
+use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
+use crate::tail::{Activity, Attempted, Tail, What};
+use crate::waiting::{self, History, WAITING};
 use crate::{OpenError, Settings};
+
+/// How long attempts under way may take when we close.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
+
+/// The longest a publisher is kept waiting by lanes that have much to send.
+const PACE_WAIT: Duration = Duration::from_millis(5);
+
+/// Rows of a deleted subscription removed in one transaction.
+const REMOVED_AT_ONCE: usize = 500;
 
 /// All lanes, and what they share.
 pub(crate) struct Delivery {
-    client: Client,
+    lanes: RwLock<HashMap<LaneId, Arc<Lane>>>,
+    shared: Arc<Shared>,
+    topics: Topics,
+    started: AtomicBool,
+    relieving: AtomicBool,
+    closed: Notify,
 }
 
 impl Delivery {
-    pub(crate) fn new(_store: Store, settings: &Settings) -> Result<Arc<Self>, OpenError> {
-        let client = Client::new(&settings.outbound, Arc::clone(&settings.clock))?;
-        Ok(Arc::new(Self { client }))
+    pub(crate) fn new(store: Store, settings: &Settings) -> Result<Arc<Self>, OpenError> {
+        let clock = Arc::clone(&settings.clock);
+        let numbers = u64::try_from(clock.now().ticks()).unwrap_or(0);
+        let shared = Shared {
+            store,
+            client: Client::new(&settings.outbound, Arc::clone(&clock))?,
+            clock,
+            chance: Arc::clone(&settings.chance),
+            spawn: Arc::clone(&settings.spawn),
+            limits: settings.limits.clone(),
+            tail: Tail::new(),
+            alarm: Alarm::default(),
+            // Ticks are finer than anything we number, so a later life begins above an earlier one.
+            numbers: AtomicU64::new(numbers),
+            calmer: Notify::new(),
+        };
+        Ok(Arc::new(Self {
+            lanes: RwLock::default(),
+            shared: Arc::new(shared),
+            topics: Topics::default(),
+            started: AtomicBool::new(false),
+            relieving: AtomicBool::new(false),
+            closed: Notify::new(),
+        }))
     }
 
+    /// Makes the lanes of what was stored, and shows them the journal from the checkpoint on.
     pub(crate) fn recover(
         self: &Arc<Self>,
-        _subscriptions: Vec<Arc<EventSubscription>>,
-        _recovery: &Recovery,
+        subscriptions: Vec<Arc<EventSubscription>>,
+        recovery: &Recovery,
     ) -> Result<(), OpenError> {
+        for subscription in subscriptions {
+            let known = recovery.progress.get(&subscription.lane).cloned();
+            // A lane the checkpoint does not know was made after it, so nothing before concerns it.
+            let progress =
+                known.unwrap_or(Progress { floor: recovery.checkpoint, settled: Vec::new() });
+            let live = recovery.checkpoint <= progress.floor;
+            self.insert(subscription, progress, live);
+        }
+        let lanes = self.lanes.read();
+        self.shared.store.replay(&mut |step| match step {
+            Replayed::Event(appended) => {
+                for lane in appended.lanes.iter().filter_map(|lane| lanes.get(lane)) {
+                    lane.lock().backlog.offer(appended.position, &appended.event);
+                }
+            }
+            Replayed::Settled { lane, position } => {
+                if let Some(lane) = lanes.get(&lane) {
+                    lane.lock().backlog.settle(position);
+                }
+            }
+        })?;
+        drop(lanes);
+        self.shared.store.follow(Arc::new(Follow(Arc::clone(self))));
         Ok(())
     }
 
+    fn insert(
+        &self,
+        subscription: Arc<EventSubscription>,
+        progress: Progress,
+        live: bool,
+    ) -> Arc<Lane> {
+        let lane = Arc::new(Lane::new(subscription, progress, live, Arc::clone(&self.shared)));
+        self.lanes.write().insert(lane.id, Arc::clone(&lane));
+        lane
+    }
+
     /// Starts sending. `expired` is called, from any thread, when a subscription's `expires` has come.
-    pub(crate) fn start(self: &Arc<Self>, _expired: Box<dyn Fn(LaneId) + Send + Sync>) {}
+    pub(crate) fn start(self: &Arc<Self>, expired: Box<dyn Fn(LaneId) + Send + Sync>) {
+        // Taken before anything is sent, so that it counts exactly the rows of earlier lives.
+        let snapshot = self.shared.store.snapshot();
+        self.started.store(true, Ordering::Release);
+        let lanes = self.all();
+        let none_wait = waiting::is_empty(&snapshot);
+        for lane in &lanes {
+            if none_wait {
+                lane.lock().waiting.are_none();
+            }
+            lane.open();
+        }
+        let ringing = Arc::clone(self);
+        (self.shared.spawn)("alarm", Box::pin(async move { ringing.ring(expired).await }));
+        let count = async move {
+            for lane in lanes {
+                match waiting::count(&snapshot, lane.partition, lane.id) {
+                    Ok(rows) => lane.lock().waiting.were_there(rows),
+                    Err(error) => warn!(%error, "waiting deliveries could not be counted"),
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        (self.shared.spawn)("count waiting", Box::pin(count));
+    }
+
+    async fn ring(self: Arc<Self>, expired: Box<dyn Fn(LaneId) + Send + Sync>) {
+        loop {
+            let due = tokio::select! {
+                due = self.shared.alarm.next(&*self.shared.clock) => due,
+                () = self.closed.notified() => return,
+            };
+            let now = self.shared.clock.now();
+            for lane in due.into_iter().filter_map(|id| self.lane(id)) {
+                if lane.plan.load().subscription.expires.is_some_and(|expires| expires <= now) {
+                    lane.shut();
+                    expired(lane.id);
+                } else {
+                    lane.ring(now);
+                }
+            }
+        }
+    }
 
     /// The guarded client, for handshakes and notices.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        &self.shared.client
+    }
+
+    /// The counters of sources.
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// What all lanes share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// One lane.
+    pub(crate) fn lane(&self, id: LaneId) -> Option<Arc<Lane>> {
+        self.lanes.read().get(&id).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Lane>> {
+        let mut lanes: Vec<_> = self.lanes.read().values().cloned().collect();
+        lanes.sort_by_key(|lane| lane.id);
+        lanes
     }
 
     /// Opens the lane of a new subscription: after its row is committed, before `Registry::matched` names it.
-    pub(crate) fn open_lane(self: &Arc<Self>, _subscription: Arc<EventSubscription>) {}
+    pub(crate) fn open_lane(self: &Arc<Self>, subscription: Arc<EventSubscription>) {
+        // Nothing in the journal is for it yet, so it begins where the journal ends.
+        let progress = Progress { floor: self.shared.store.tail(), settled: Vec::new() };
+        let lane = self.insert(subscription, progress, true);
+        lane.lock().waiting.are_none();
+        if self.started.load(Ordering::Acquire) {
+            lane.open();
+        }
+    }
 
     /// Tells a lane that its subscription was changed: another state, destination, policy, expiry.
-    pub(crate) fn change_lane(&self, _subscription: Arc<EventSubscription>) {}
+    pub(crate) fn change_lane(&self, subscription: Arc<EventSubscription>) {
+        if let Some(lane) = self.lane(subscription.lane) {
+            lane.change(subscription);
+        }
+    }
 
     /// Closes the lane of a deleted subscription: after `Registry::matched` has stopped naming it. What was still
     /// to be delivered is dropped and counted; its waiting rows are removed; its dead letters stay.
-    pub(crate) async fn close_lane(&self, _lane: LaneId) {}
+    pub(crate) async fn close_lane(&self, id: LaneId) {
+        let Some(lane) = self.lanes.write().remove(&id) else { return };
+        lane.retired.store(true, Ordering::Release);
+        lane.shut();
+        let dropped = lane.drop_undelivered();
+        match self.remove_rows(&lane).await {
+            Ok(()) => info!(lane = id.0, dropped, "a subscription's deliveries were dropped"),
+            Err(error) => {
+                warn!(lane = id.0, %error, "deliveries of a deleted subscription stay stored");
+            }
+        }
+    }
 
-    pub(crate) async fn close(&self) {}
+    async fn remove_rows(&self, lane: &Lane) -> Result<(), StoreError> {
+        let id = lane.id;
+        loop {
+            let removed = self
+                .shared
+                .store
+                .write_soon(lane.partition, move |txn: &mut Txn<'_>| {
+                    let rows = txn.scan(&WAITING, Scan::prefix(id).limit(REMOVED_AT_ONCE))?;
+                    for (key, _) in &rows {
+                        txn.remove(&WAITING, gridpost_store::Raw(key))?;
+                    }
+                    Ok::<_, StoreError>(rows.len())
+                })
+                .await
+                .map_err(gridpost_store::WriteError::into_inner)?;
+            if *removed < REMOVED_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets a publisher wait for lanes that keep up but have more to send than they should.
+    pub(crate) async fn pace(&self, lanes: &[LaneId]) {
+        let pressed: SmallVec<[Arc<Lane>; 4]> = {
+            let all = self.lanes.read();
+            let wanted = lanes.iter().filter_map(|id| all.get(id));
+            wanted.filter(|lane| lane.is_pressed()).cloned().collect()
+        };
+        if pressed.is_empty() {
+            return;
+        }
+        let limit = self.shared.clock.sleep_until(self.shared.clock.now() + PACE_WAIT);
+        let drained = async {
+            for lane in &pressed {
+                lane.drained().await;
+            }
+        };
+        tokio::select! {
+            () = drained => (),
+            () = limit => (),
+        }
+    }
+
+    /// Stops sending and waits for attempts under way.
+    pub(crate) async fn close(&self) {
+        let lanes = self.all();
+        lanes.iter().for_each(|lane| lane.shut());
+        self.closed.notify_one();
+        let limit = self.shared.clock.sleep_until(self.shared.clock.now() + LAST_ATTEMPTS);
+        let calm = async {
+            for lane in &lanes {
+                loop {
+                    let calmer = self.shared.calmer.notified();
+                    if lane.is_calm() {
+                        break;
+                    }
+                    calmer.await;
+                }
+            }
+        };
+        tokio::select! {
+            () = calm => (),
+            () = limit => info!("attempts still under way were left; they will be made again"),
+        }
+    }
+
+    pub(crate) fn pending(&self) -> Pending {
+        let mut pending = Pending::default();
+        self.all().iter().for_each(|lane| lane.add_pending(&mut pending));
+        pending
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let now = self.shared.clock.now();
+        let lanes = self.all().iter().map(|lane| lane.metrics(now)).collect();
+        Metrics { topics: self.topics.report(), lanes }
+    }
+
+    /// The attempts a lane remembers, oldest first.
+    pub(crate) fn recent(&self, lane: LaneId) -> Vec<Attempted> {
+        self.lane(lane).map(|lane| lane.recent()).unwrap_or_default()
+    }
+
+    /// When deliveries of an event are due in a lane, and what was tried for each so far.
+    pub(crate) fn waiting_of(
+        &self,
+        lane: LaneId,
+        event_id: &str,
+    ) -> Result<Vec<(Timestamp, History)>, StoreError> {
+        let Some(lane) = self.lane(lane) else { return Ok(Vec::new()) };
+        waiting::find(&self.shared.store.snapshot(), lane.partition, lane.id, event_id)
+    }
+
+    /// Moves what still pins old segments into the waiting table.
+    async fn move_out(&self, before: Position) {
+        for lane in self.all() {
+            while lane.progress(Position::START).floor < before {
+                let calmer = self.shared.calmer.notified();
+                match lane.move_out(before) {
+                    MovedOut::Some => (),
+                    MovedOut::Wait => calmer.await,
+                    MovedOut::Nothing => break,
+                }
+            }
+        }
+        self.relieving.store(false, Ordering::Release);
+    }
+}
+
+/// What one step of moving out did.
+pub(crate) enum MovedOut {
+    /// Some deliveries.
+    Some,
+    /// Nothing, until others have been written down.
+    Wait,
+    /// Nothing more: what is left is under way, or at or beyond the position.
+    Nothing,
+}
+
+/// Events of one batch, by lane: few enough to stay on the stack mostly.
+type ByLane = SmallVec<[(LaneId, u32); 64]>;
+
+/// What the store keeps of us. A type of its own, because moving out needs a task that owns the lanes.
+struct Follow(Arc<Delivery>);
+
+impl Follower for Follow {
+    fn committed(&self, events: &[Appended]) {
+        self.0.committed(events);
+    }
+
+    fn progress(&self, report: &mut dyn FnMut(LaneId, Progress)) {
+        let tail = self.0.shared.store.tail();
+        for lane in self.0.lanes.read().values() {
+            report(lane.id, lane.progress(tail));
+        }
+    }
+
+    fn relieve(&self, before: Position) {
+        if self.0.relieving.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let delivery = Arc::clone(&self.0);
+        let work = async move { delivery.move_out(before).await };
+        (self.0.shared.spawn)("move out", Box::pin(work));
+    }
+}
+
+impl Delivery {
+    fn committed(&self, events: &[Appended]) {
+        if self.shared.tail.is_listened() {
+            self.tell_accepted(events);
+        }
+        let mut by_lane = ByLane::new();
+        for (index, event) in (0..).zip(events) {
+            by_lane.extend(event.lanes.iter().map(|lane| (*lane, index)));
+        }
+        // The index is part of what is compared, so the order of the journal holds within a lane.
+        by_lane.sort_unstable();
+        let lanes = self.lanes.read();
+        for part in by_lane.chunk_by(|one, other| one.0 == other.0) {
+            if let Some(lane) = lanes.get(&part[0].0) {
+                lane.offer(part.iter().map(|(_, index)| &events[*index as usize]));
+            }
+        }
+    }
+
+    fn tell_accepted(&self, events: &[Appended]) {
+        let at = self.shared.clock.now();
+        for appended in events {
+            self.shared.tail.tell(Activity {
+                at,
+                event: Arc::clone(&appended.event),
+                what: What::Accepted { lanes: appended.lanes.len() },
+            });
+        }
+    }
 }

@@ -1,1 +1,741 @@
-//! To come: lane.
+//! One subscription's queue: what is due, who takes it, and when to look again.
+//!
+//! Promise: a lane hands out each delivery to one worker at a time, fresh ones and due retries in turn, and nothing
+//! while its destination is on probation or its subscription waits for a visitor. A slow destination costs its own
+//! lane and nothing else.
+//! Not here: sending (`worker`), what an answer means (`retry`), writing it down (`settle`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState};
+use gridpost_model::{Chance, Clock, Event, Timestamp};
+use gridpost_store::{Appended, Partition, Position, Progress, ReadLimit, Store};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::alarm::Alarm;
+use crate::backlog::{Backlog, Bound};
+use crate::delivery::MovedOut;
+use crate::destination::Prepared;
+use crate::metrics::{Counts, LaneMetrics, Pending};
+use crate::outbound::{BadUrl, Client};
+use crate::probation::{Permit, Probation};
+use crate::retry::{Outcome, Reason, Verdict};
+use crate::settle::{self, Change, Ledger};
+use crate::tail::{Attempted, Recent, Tail};
+use crate::waiting::{self, Due, History, Waiting, WaitingKey};
+use crate::worker;
+use crate::{Limits, Spawn};
+
+/// Fresh events in memory beyond which a publisher waits for a destination that keeps up: enough to keep every
+/// connection busy, few enough that an accepted event is sent within milliseconds.
+const PACE: usize = 128;
+
+/// A destination slower than this on average is not worth waiting for: it would slow publishers, not the backlog.
+const PACE_ANSWER_US: u32 = 20_000;
+
+/// Deliveries moved into the waiting table in one go.
+const MOVED_AT_ONCE: usize = 256;
+
+/// How much journal a lane that is behind looks at in one go.
+const SCAN_BYTES: usize = 8 << 20;
+
+/// How long a lane leaves a store alone that could not be read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all lanes share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) client: Client,
+    pub(crate) spawn: Spawn,
+    pub(crate) limits: Limits,
+    pub(crate) tail: Tail,
+    pub(crate) alarm: Alarm,
+    pub(crate) numbers: AtomicU64,
+    /// Told whenever a worker leaves or a ledger is empty.
+    pub(crate) calmer: Notify,
+}
+
+impl Shared {
+    /// A number for a row that no other row has: larger than all before, in this life and earlier ones.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// One subscription's queue.
+pub(crate) struct Lane {
+    pub(crate) id: LaneId,
+    pub(crate) partition: Partition,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: ArcSwap<Plan>,
+    state: Mutex<State>,
+    drained: Notify,
+    /// The subscription was deleted: nothing may be written for it any more.
+    pub(crate) retired: AtomicBool,
+}
+
+/// What a lane does with an event, prepared once per change of its subscription.
+pub(crate) struct Plan {
+    pub(crate) subscription: Arc<EventSubscription>,
+    pub(crate) name: Arc<str>,
+    pub(crate) destination: Result<Prepared, BadUrl>,
+}
+
+impl Plan {
+    pub(crate) fn new(subscription: Arc<EventSubscription>, client: &Client) -> Self {
+        let destination = Prepared::new(&subscription, client);
+        Self { name: subscription.name.as_str().into(), destination, subscription }
+    }
+}
+
+/// Whether a lane sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Not yet, or not any more, because of us.
+    Shut,
+    /// Not now, because of the subscription's state.
+    Held,
+    /// Yes.
+    Open,
+}
+
+/// What the lane's lock guards.
+pub(crate) struct State {
+    gate: Gate,
+    pub(crate) backlog: Backlog,
+    pub(crate) waiting: Waiting,
+    probation: Probation,
+    pub(crate) ledger: Ledger,
+    /// Workers without work, the last one to lie down on top.
+    parked: Vec<(u64, Waker)>,
+    workers: usize,
+    in_flight: usize,
+    /// Somebody reads the journal or the table for this lane.
+    reading: bool,
+    /// Reading failed; not again before then.
+    read_pause: Option<Timestamp>,
+    /// Whether a fresh event goes before a due one.
+    fresh_first: bool,
+    /// The moment the alarm is set to.
+    alarm: Option<Timestamp>,
+    answer_us: u32,
+    pub(crate) counts: Counts,
+    recent: Recent,
+}
+
+/// Where a delivery came from: what is to be settled when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Fresh(Position),
+    Waiting(WaitingKey),
+}
+
+/// A delivery in the hands of a worker.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) origin: Origin,
+    pub(crate) event: Arc<Event>,
+    pub(crate) history: History,
+    pub(crate) probe: bool,
+    pub(crate) started: Timestamp,
+}
+
+/// How a job ended well. Handed over with the next take, so that both cost one lock.
+pub(crate) struct Delivered {
+    pub(crate) job: Job,
+    pub(crate) status: u16,
+    pub(crate) ended: Timestamp,
+}
+
+/// What a worker is to do next.
+pub(crate) enum Take {
+    Send(Job),
+    ReadJournal(Position, Bound),
+    ReadTable(WaitingKey, usize),
+    Park,
+}
+
+enum Next {
+    ReadTable,
+    ReadJournal,
+    Due,
+    Fresh,
+}
+
+/// A worker to be called once the lock is released.
+#[must_use]
+pub(crate) enum Call {
+    Nobody,
+    Wake(Waker),
+    Start(u64),
+}
+
+impl Lane {
+    pub(crate) fn new(
+        subscription: Arc<EventSubscription>,
+        progress: Progress,
+        live: bool,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let bound = Bound { events: shared.limits.events, bytes: shared.limits.bytes };
+        let state = State {
+            gate: Gate::Shut,
+            backlog: Backlog::new(progress, live, bound),
+            waiting: Waiting::default(),
+            probation: Probation::default(),
+            ledger: Ledger::default(),
+            parked: Vec::new(),
+            workers: 0,
+            in_flight: 0,
+            reading: false,
+            read_pause: None,
+            fresh_first: true,
+            alarm: None,
+            answer_us: 0,
+            counts: Counts::default(),
+            recent: Recent::default(),
+        };
+        Self {
+            id: subscription.lane,
+            partition: Partition::of(&subscription.source),
+            plan: ArcSwap::from_pointee(Plan::new(subscription, &shared.client)),
+            state: Mutex::new(state),
+            drained: Notify::new(),
+            retired: AtomicBool::new(false),
+            shared,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Events of one committed batch that this lane matched, in journal order.
+    pub(crate) fn offer<'a>(self: &Arc<Self>, events: impl Iterator<Item = &'a Appended>) {
+        let mut state = self.lock();
+        for event in events {
+            state.counts.matched += 1;
+            state.backlog.offer(event.position, &event.event);
+        }
+        // A lane that sends freely needs no clock to know that there is work.
+        let now = match state.probation {
+            Probation::Trusted { .. } => Timestamp::EPOCH,
+            Probation::Left { .. } => self.shared.clock.now(),
+        };
+        let call = if state.peek(now).is_some() { self.call(&mut state) } else { Call::Nobody };
+        drop(state);
+        self.carry_out(call);
+    }
+
+    /// Notes how the last job ended, when it ended well, and finds the next thing to do.
+    pub(crate) fn take(self: &Arc<Self>, done: Option<Delivered>, now: Timestamp) -> Take {
+        let mut settled = None;
+        let mut state = self.lock();
+        if let Some(done) = done {
+            settled = self.delivered(&mut state, done);
+        }
+        let take = state.take(now);
+        let call = match take {
+            Take::Park => Call::Nobody,
+            _ if state.peek(now).is_some() => self.call(&mut state),
+            _ => Call::Nobody,
+        };
+        let drained = state.backlog.fresh() < PACE;
+        drop(state);
+        if let Some(position) = settled {
+            self.shared.store.settle(self.id, position);
+        }
+        if drained && matches!(take, Take::Send(_)) {
+            self.drained.notify_one();
+        }
+        self.carry_out(call);
+        take
+    }
+
+    /// Returns the position to be settled in the journal.
+    fn delivered(self: &Arc<Self>, state: &mut State, done: Delivered) -> Option<Position> {
+        let Delivered { job, status, ended } = done;
+        let took = ended.since(job.started);
+        state.attempt_ended(took);
+        state.counts.delivered += 1;
+        state.probation.learn(Outcome::Delivered, ended);
+        state.recent.remember(
+            job.started,
+            &job.event.id,
+            job.history.attempts + 1,
+            Outcome::Delivered,
+            Some(status),
+            took,
+            Verdict::Delivered,
+            None,
+        );
+        match job.origin {
+            Origin::Fresh(position) => {
+                state.backlog.settle(position);
+                Some(position)
+            }
+            Origin::Waiting(key) => {
+                self.write_down(state, Change::Delivered { key });
+                None
+            }
+        }
+    }
+
+    /// Notes an attempt that did not end well.
+    pub(crate) fn failed(
+        self: &Arc<Self>,
+        attempt: Attempted,
+        probe: bool,
+        now: Timestamp,
+        change: Change,
+    ) {
+        let mut state = self.lock();
+        state.attempt_ended(attempt.took);
+        state.counts.failed(attempt.outcome);
+        match attempt.verdict {
+            Verdict::Retry { .. } => state.counts.retried += 1,
+            Verdict::GiveUp(reason) => state.counts.dead_lettered(reason),
+            Verdict::Delivered => (),
+        }
+        let outcome = attempt.outcome;
+        state.recent.push(attempt);
+        let left_alone = state.probation.learn(outcome, now);
+        if probe && !left_alone {
+            // An answer that speaks of the event alone shows that the destination is there.
+            state.probation = Probation::default();
+        }
+        self.write_down(&mut state, change);
+        let call = self.stir(&mut state, now);
+        drop(state);
+        self.drained.notify_waiters();
+        self.carry_out(call);
+    }
+
+    /// Notes that a job ended without an attempt.
+    pub(crate) fn given_up(
+        self: &Arc<Self>,
+        job: &Job,
+        reason: Reason,
+        change: Change,
+    ) {
+        let mut state = self.lock();
+        state.in_flight -= 1;
+        state.counts.dead_lettered(reason);
+        if job.probe {
+            state.probation.probe_given_up();
+        }
+        self.write_down(&mut state, change);
+        let call = self.stir(&mut state, job.started);
+        drop(state);
+        self.carry_out(call);
+    }
+
+    fn write_down(self: &Arc<Self>, state: &mut State, change: Change) {
+        if state.ledger.push(change) {
+            let lane = Arc::clone(self);
+            (self.shared.spawn)("settle", Box::pin(settle::write_down(lane)));
+        }
+    }
+
+    /// Reads on in the journal for a lane that is behind.
+    pub(crate) fn read_journal(self: &Arc<Self>, from: Position, room: Bound) {
+        let limit =
+            ReadLimit { events: room.events, kept_bytes: room.bytes, scanned_bytes: SCAN_BYTES };
+        let mut want = |lanes: &[LaneId]| lanes.contains(&self.id);
+        let read = self.shared.store.read_events(from, limit, &mut want);
+        let mut state = self.lock();
+        state.reading = false;
+        match read {
+            Ok(batch) => {
+                for event in &batch.events {
+                    state.backlog.refill(event.position, &event.event);
+                }
+                // Whoever commits after the tail was seen here finds the lane live when it comes to offer.
+                let at_tail = batch.at_tail && self.shared.store.tail() <= batch.next;
+                state.backlog.read_to(batch.next, at_tail);
+            }
+            Err(error) => {
+                warn!(lane = self.id.0, %error, "a lane could not read the journal");
+                self.pause_reading(&mut state);
+            }
+        }
+        let call = self.stir(&mut state, self.shared.clock.now());
+        drop(state);
+        self.carry_out(call);
+    }
+
+    /// Reads what is due in the table.
+    pub(crate) fn read_table(self: &Arc<Self>, from: WaitingKey, held: usize, now: Timestamp) {
+        let snapshot = self.shared.store.snapshot();
+        let found = waiting::read(&snapshot, self.partition, self.id, (from, held), now);
+        let mut state = self.lock();
+        state.reading = false;
+        match found {
+            Ok(found) => state.waiting.end_reading(found),
+            Err(error) => {
+                warn!(lane = self.id.0, %error, "a lane could not read its waiting deliveries");
+                self.pause_reading(&mut state);
+            }
+        }
+        let call = self.stir(&mut state, now);
+        drop(state);
+        self.carry_out(call);
+    }
+
+    fn pause_reading(&self, state: &mut State) {
+        state.read_pause = Some(self.shared.clock.now() + READ_PAUSE);
+    }
+
+    /// Looks whether something is to be done now, and sets the alarm for when something will be.
+    pub(crate) fn stir(&self, state: &mut State, now: Timestamp) -> Call {
+        let expires = self.plan.load().subscription.expires;
+        if let Some(at) = state.next_moment(now).into_iter().chain(expires).min()
+            && state.alarm.is_none_or(|set| at < set)
+        {
+            state.alarm = Some(at);
+            self.shared.alarm.set(at, self.id);
+        }
+        if state.peek(now).is_some() { self.call(state) } else { Call::Nobody }
+    }
+
+    /// The alarm rang.
+    pub(crate) fn ring(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.lock();
+        state.alarm = None;
+        if state.read_pause.is_some_and(|until| until <= now) {
+            state.read_pause = None;
+        }
+        let call = self.stir(&mut state, now);
+        drop(state);
+        self.carry_out(call);
+    }
+
+    /// Calls one worker: the one that lay down last, or a new one.
+    fn call(&self, state: &mut State) -> Call {
+        if let Some((_, waker)) = state.parked.pop() {
+            return Call::Wake(waker);
+        }
+        if self.shared.limits.connections <= state.workers {
+            return Call::Nobody;
+        }
+        state.workers += 1;
+        Call::Start(self.shared.next_number())
+    }
+
+    pub(crate) fn carry_out(self: &Arc<Self>, call: Call) {
+        match call {
+            Call::Nobody => (),
+            Call::Wake(waker) => waker.wake(),
+            Call::Start(id) => {
+                (self.shared.spawn)("lane", Box::pin(worker::work(Arc::clone(self), id)));
+            }
+        }
+    }
+
+    /// A worker lies down. Says whether it should get up again at once, or leave.
+    pub(crate) fn park(&self, id: u64, waker: &Waker) -> Rest {
+        let mut state = self.lock();
+        if state.gate == Gate::Shut {
+            return Rest::Leave;
+        }
+        let needs_clock = !matches!(state.probation, Probation::Trusted { .. });
+        let now = if needs_clock { self.shared.clock.now() } else { Timestamp::EPOCH };
+        if state.peek(now).is_some() {
+            state.parked.retain(|(parked, _)| *parked != id);
+            return Rest::GetUp;
+        }
+        match state.parked.iter_mut().find(|(parked, _)| *parked == id) {
+            Some((_, old)) => old.clone_from(waker),
+            None => state.parked.push((id, waker.clone())),
+        }
+        Rest::Lie
+    }
+
+    /// A worker has lain idle for long. Says whether it may leave: not when it was just called.
+    pub(crate) fn may_leave(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let before = state.parked.len();
+        state.parked.retain(|(parked, _)| *parked != id);
+        state.parked.len() < before
+    }
+
+    /// A worker is gone, for whatever reason; the job it had, if any, was not tried.
+    pub(crate) fn worker_left(self: &Arc<Self>, id: u64, job: Option<Job>) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        state.parked.retain(|(parked, _)| *parked != id);
+        if let Some(job) = job {
+            state.take_back(job);
+        }
+        let call = if state.gate == Gate::Open && state.workers == 0 {
+            self.stir(&mut state, self.shared.clock.now())
+        } else {
+            Call::Nobody
+        };
+        drop(state);
+        self.carry_out(call);
+        self.shared.calmer.notify_waiters();
+    }
+
+    /// Begins to send, or goes on as the subscription's new state says.
+    pub(crate) fn open(self: &Arc<Self>) {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.gate = match self.plan.load().subscription.state {
+            ProvisioningState::Succeeded => Gate::Open,
+            ProvisioningState::AwaitingManualAction { .. } | ProvisioningState::Failed => Gate::Held,
+        };
+        let call = self.stir(&mut state, now);
+        drop(state);
+        self.carry_out(call);
+    }
+
+    /// The subscription was changed. What the old destination did says nothing of the new one.
+    pub(crate) fn change(self: &Arc<Self>, subscription: Arc<EventSubscription>) {
+        let plan = Plan::new(subscription, &self.shared.client);
+        let old = self.plan.swap(Arc::new(plan));
+        if old.subscription.destination != self.plan.load().subscription.destination {
+            self.lock().probation = Probation::default();
+        }
+        self.open();
+    }
+
+    /// Stops handing out. Attempts under way go on.
+    pub(crate) fn shut(&self) {
+        let mut state = self.lock();
+        state.gate = Gate::Shut;
+        let parked = std::mem::take(&mut state.parked);
+        drop(state);
+        self.drained.notify_waiters();
+        parked.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// Whether nothing is under way and everything is written down.
+    pub(crate) fn is_calm(&self) -> bool {
+        let state = self.lock();
+        state.in_flight == 0 && state.ledger.is_empty()
+    }
+
+    /// Waits until the backlog is short again, if it is long and the destination keeps up: a lane that fails, is slow
+    /// or does not send keeps nobody. May wait for long; the caller limits it.
+    pub(crate) async fn drained(&self) {
+        let drained = self.drained.notified();
+        if self.lock().is_pressed() {
+            drained.await;
+        }
+    }
+
+    /// Whether a publisher should wait for this lane.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.lock().is_pressed()
+    }
+
+    /// Moves some fresh deliveries before `before` into the waiting table, where they pin no segment.
+    pub(crate) fn move_out(self: &Arc<Self>, before: Position) -> MovedOut {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        if !state.ledger.is_empty() {
+            return MovedOut::Wait;
+        }
+        let mut moved = 0;
+        while moved < MOVED_AT_ONCE {
+            let Some((position, event)) = state.backlog.take_before(before) else { break };
+            let change = settle::moved(self, position, &event, now);
+            self.write_down(&mut state, change);
+            moved += 1;
+        }
+        if moved > 0 {
+            return MovedOut::Some;
+        }
+        match state.backlog.wants_refill() {
+            Some(from) if from < before && !state.reading && state.read_pause.is_none() => {
+                state.reading = true;
+                let room = state.backlog.room();
+                drop(state);
+                self.read_journal(from, room);
+                MovedOut::Some
+            }
+            _ => MovedOut::Nothing,
+        }
+    }
+
+    /// Counts as dropped what will not be delivered any more, and returns how much that is.
+    pub(crate) fn drop_undelivered(&self) -> u64 {
+        let mut state = self.lock();
+        let dropped = state.backlog.fresh() as u64 + state.waiting.rows();
+        state.counts.dropped += dropped;
+        dropped
+    }
+
+    /// Whether an event with this `id` is in memory and was not tried yet.
+    pub(crate) fn has_fresh(&self, event_id: &str) -> bool {
+        self.lock().backlog.has_fresh(event_id)
+    }
+
+    pub(crate) fn progress(&self, tail: Position) -> Progress {
+        self.lock().backlog.progress(tail)
+    }
+
+    pub(crate) fn add_pending(&self, pending: &mut Pending) {
+        let now = self.shared.clock.now();
+        let state = self.lock();
+        let fresh = state.backlog.fresh() as u64 + u64::from(state.backlog.is_behind());
+        let sends = state.gate == Gate::Open
+            && matches!(state.probation.permit(now), Permit::Free | Permit::Probe);
+        *(if sends { &mut pending.fresh } else { &mut pending.held }) += fresh;
+        pending.in_flight += (state.in_flight + state.ledger.len()) as u64;
+        pending.waiting += state.waiting.rows();
+    }
+
+    pub(crate) fn metrics(&self, now: Timestamp) -> LaneMetrics {
+        let plan = self.plan.load();
+        let state = self.lock();
+        LaneMetrics {
+            lane: self.id,
+            source: plan.subscription.source.clone(),
+            subscription: Arc::clone(&plan.name),
+            counts: state.counts.clone(),
+            fresh: state.backlog.fresh() as u64,
+            behind: state.backlog.is_behind(),
+            in_flight: state.in_flight as u64,
+            waiting: state.waiting.rows(),
+            probation: matches!(state.probation, Probation::Left { .. }),
+            oldest_undelivered: state.oldest().map(|since| now.since(since)),
+        }
+    }
+
+    /// The attempts that are remembered, oldest first.
+    pub(crate) fn recent(&self) -> Vec<Attempted> {
+        self.lock().recent.iter().cloned().collect()
+    }
+}
+
+/// What a worker without work does.
+pub(crate) enum Rest {
+    /// Lies until it is woken.
+    Lie,
+    /// Takes what has come meanwhile.
+    GetUp,
+    /// Goes.
+    Leave,
+}
+
+impl State {
+    /// What a worker could do now.
+    fn peek(&self, now: Timestamp) -> Option<Next> {
+        if self.gate != Gate::Open || self.ledger.is_full() {
+            return None;
+        }
+        if !matches!(self.probation.permit(now), Permit::Free | Permit::Probe) {
+            return None;
+        }
+        if !self.reading && self.read_pause.is_none() {
+            if self.waiting.wants_reading(now) {
+                return Some(Next::ReadTable);
+            }
+            if self.backlog.wants_refill().is_some() {
+                return Some(Next::ReadJournal);
+            }
+        }
+        let due = self.waiting.is_ready();
+        let fresh = self.backlog.fresh() > 0;
+        match (fresh, due) {
+            (true, true) if self.fresh_first => Some(Next::Fresh),
+            (_, true) => Some(Next::Due),
+            (true, false) => Some(Next::Fresh),
+            (false, false) => None,
+        }
+    }
+
+    fn take(&mut self, now: Timestamp) -> Take {
+        match self.peek(now) {
+            None => Take::Park,
+            Some(Next::ReadTable) => {
+                self.reading = true;
+                let (from, held) = self.waiting.begin_reading();
+                Take::ReadTable(from, held)
+            }
+            Some(Next::ReadJournal) => match self.backlog.wants_refill() {
+                Some(from) => {
+                    self.reading = true;
+                    Take::ReadJournal(from, self.backlog.room())
+                }
+                None => Take::Park,
+            },
+            Some(Next::Due) => match self.waiting.take() {
+                Some(due) => self.job(Origin::Waiting(due.key), due.event, due.history, now),
+                None => Take::Park,
+            },
+            Some(Next::Fresh) => match self.backlog.take() {
+                Some((position, event)) => {
+                    let history = History::fresh(event.published);
+                    self.job(Origin::Fresh(position), event, history, now)
+                }
+                None => Take::Park,
+            },
+        }
+    }
+
+    fn job(&mut self, origin: Origin, event: Arc<Event>, history: History, now: Timestamp) -> Take {
+        self.fresh_first = matches!(origin, Origin::Waiting(_));
+        self.in_flight += 1;
+        let probe = self.probation.permit(now) == Permit::Probe;
+        if probe {
+            self.probation.probe();
+        }
+        Take::Send(Job { origin, event, history, probe, started: now })
+    }
+
+    fn take_back(&mut self, job: Job) {
+        self.in_flight -= 1;
+        if job.probe {
+            self.probation.probe_given_up();
+        }
+        match job.origin {
+            Origin::Fresh(position) => self.backlog.give_back(position, job.event),
+            Origin::Waiting(key) => {
+                self.waiting.give_back(Due { key, event: job.event, history: job.history });
+            }
+        }
+    }
+
+    fn attempt_ended(&mut self, took: Duration) {
+        self.in_flight -= 1;
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.answer_us = self.answer_us - self.answer_us / 8 + took / 8;
+    }
+
+    fn is_pressed(&self) -> bool {
+        PACE < self.backlog.fresh()
+            && self.gate == Gate::Open
+            && self.probation.is_healthy()
+            && self.answer_us < PACE_ANSWER_US
+    }
+
+    /// When there will be something to do that time alone brings.
+    fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.gate != Gate::Open {
+            return None;
+        }
+        match self.probation.permit(now) {
+            Permit::NotBefore(until) => Some(until),
+            Permit::Probing => None,
+            Permit::Free | Permit::Probe => {
+                self.waiting.next_due().filter(|due| now < *due).into_iter().chain(self.read_pause).min()
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        let fresh = self.backlog.oldest().map(|event| event.published);
+        fresh.into_iter().chain(self.waiting.oldest()).min()
+    }
+}

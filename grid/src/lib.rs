@@ -4,6 +4,7 @@
 //! that matched it at that moment, or becomes a dead letter that says why.
 //! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
 
+mod alarm;
 mod backlog;
 pub mod confirm;
 pub mod dead_letter;
@@ -36,18 +37,20 @@ mod testing;
 pub mod topics;
 mod validation;
 mod waiting;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gridpost_model::subscription::LaneId;
 use gridpost_model::{Chance, Clock};
 use gridpost_store::{ReadError, Recovery, Store, StoreError};
 
-pub use dead_letter::{DeadLetter, DeadLetterQuery};
+pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterQuery};
 pub use metrics::{Metrics, Pending};
 pub use publish::PublishError;
-pub use tail::Activity;
+pub use tail::{Activity, Attempted};
 
 use delivery::Delivery;
 use registry::Registry;
@@ -141,5 +144,25 @@ impl Grid {
     /// Stops sending, lets attempts under way end (at most 5 s) and writes down what they came to.
     pub async fn close(&self) {
         self.0.delivery.close().await;
+    }
+
+    /// What happens from now on, as it happens. A listener that lags loses the oldest activities.
+    pub fn tail(&self) -> tokio::sync::broadcast::Receiver<Arc<Activity>> {
+        self.0.delivery.shared().tail.listen()
+    }
+
+    /// The last attempts of an event subscription, oldest first.
+    pub fn recent(&self, lane: LaneId) -> Vec<Attempted> {
+        self.0.delivery.recent(lane)
+    }
+
+    /// All counters.
+    pub fn metrics(&self) -> Metrics {
+        self.0.delivery.metrics()
+    }
+
+    /// What is still to be delivered.
+    pub fn pending(&self) -> Pending {
+        self.0.delivery.pending()
     }
 }

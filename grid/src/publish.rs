@@ -5,6 +5,7 @@
 //! Not here: who wants an event (`matching`), how it reaches them (`lane`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gridpost_model::subscription::LaneId;
 use gridpost_model::{Event, ResourceId};
@@ -28,30 +29,63 @@ impl Grid {
     /// # Errors
     /// The store did not take the batch.
     pub async fn publish(&self, topic: &Topic, batch: Vec<Event>) -> Result<(), PublishError> {
-        let staged: Vec<(Arc<Event>, SmallVec<[LaneId; 4]>)> = batch
-            .into_iter()
-            .map(|event| {
-                let lanes = self.0.registry.matched(&topic.id, &event);
-                (Arc::new(event), lanes)
-            })
-            .collect();
-        self.0
-            .store
-            .write(Partition::of(&topic.id), move |txn| {
-                for (event, lanes) in staged {
-                    txn.append(event, &lanes);
-                }
-                Ok::<_, StoreError>(())
-            })
-            .await
-            .map_err(gridpost_store::WriteError::into_inner)?;
+        let counts = self.0.delivery.topics().of(&topic.id);
+        let clock = &self.0.settings.clock;
+        let (began, size) = (clock.now(), batch.len());
+        let staged = self.matched(&topic.id, batch);
+        let unmatched = staged.iter().filter(|(_, lanes)| lanes.is_empty()).count();
+        let wanted = distinct(&staged);
+        let change = move |txn: &mut Txn<'_>| {
+            for (event, lanes) in staged {
+                txn.append(event, &lanes);
+            }
+            Ok::<_, StoreError>(())
+        };
+        match self.0.store.write(Partition::of(&topic.id), change).await {
+            Ok(_) => counts.published(size, unmatched, clock.now().since(began)),
+            Err(error) => {
+                counts.failed(size);
+                return Err(error.into_inner().into());
+            }
+        }
+        self.0.delivery.pace(&wanted).await;
         Ok(())
     }
 
     /// Adds an event to a transaction of the source's partition, and returns how many lanes want it.
     pub fn stage(&self, txn: &mut Txn<'_>, source: &ResourceId, event: Event) -> usize {
         let lanes = self.0.registry.matched(source, &event);
+        let unmatched = usize::from(lanes.is_empty());
+        self.0.delivery.topics().of(source).published(1, unmatched, Duration::ZERO);
         txn.append(Arc::new(event), &lanes);
         lanes.len()
     }
+
+    /// Lets the caller wait, for a few milliseconds at most, while healthy lanes of this source have more to send
+    /// than they should: for services that stage events faster than destinations can take them.
+    pub async fn pace(&self, source: &ResourceId) {
+        let subscriptions = self.0.registry.read().subscriptions_of(source);
+        let lanes: SmallVec<[LaneId; 4]> = subscriptions.values().map(|one| one.lane).collect();
+        self.0.delivery.pace(&lanes).await;
+    }
+
+    fn matched(&self, source: &ResourceId, batch: Vec<Event>) -> Vec<Staged> {
+        let with_lanes = |event| {
+            let lanes = self.0.registry.matched(source, &event);
+            (Arc::new(event), lanes)
+        };
+        batch.into_iter().map(with_lanes).collect()
+    }
+}
+
+/// An event and who wants it.
+type Staged = (Arc<Event>, SmallVec<[LaneId; 4]>);
+
+/// The lanes of a batch, each once.
+fn distinct(staged: &[Staged]) -> SmallVec<[LaneId; 4]> {
+    let mut lanes: SmallVec<[LaneId; 4]> =
+        staged.iter().flat_map(|(_, lanes)| lanes.iter().copied()).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    lanes
 }

@@ -1,1 +1,314 @@
-//! To come: settle.
+//! Verdicts written down: delivered, due again, given up.
+//!
+//! Promise: what a verdict changes is written in one transaction, so a delivery is at every moment in exactly one
+//! place: the journal, the waiting table, or the dead letters. Changes of many workers share a transaction.
+//! A fresh event that was delivered at the first attempt does not pass here: it costs one settlement in the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gridpost_model::{Event, Timestamp};
+use gridpost_store::{Position, StoreError, Txn, WriteError};
+use tracing::{debug, warn};
+
+use crate::dead_letter::{DEAD_LETTERS, DeadLetterRow};
+use crate::kept::KeptEvent;
+use crate::lane::{Job, Lane, Origin, Plan};
+use crate::outbound::Outcome as Received;
+use crate::retry::{self, Answer, Attempt, Outcome, Reason, Verdict};
+use crate::tail::{Activity, Attempted, What};
+use crate::waiting::{History, LastAttempt, WAITING, WaitingKey, WaitingRow};
+
+/// Changes in one transaction.
+const BATCH: usize = 256;
+
+/// Bytes of events in one transaction, well below what the journal takes at once.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// Changes that may wait to be written; beyond it the lane sends nothing more.
+const LEDGER: usize = 2_048;
+
+/// Bytes of events in them.
+const LEDGER_BYTES: usize = 16 << 20;
+
+/// How long we wait after the store refused.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a verdict changes.
+#[derive(Clone)]
+pub(crate) enum Change {
+    /// A waiting delivery arrived.
+    Delivered {
+        /// Its row.
+        key: WaitingKey,
+    },
+    /// A delivery is due later.
+    Waiting {
+        /// Where it was.
+        origin: Origin,
+        /// Its new row.
+        key: WaitingKey,
+        /// What stands in it.
+        row: Arc<WaitingRow>,
+        /// The size of its event.
+        bytes: usize,
+    },
+    /// A delivery became a dead letter.
+    Dead {
+        /// Where it was.
+        origin: Origin,
+        /// Its number among the lane's dead letters.
+        number: u64,
+        /// What is kept of it.
+        row: Arc<DeadLetterRow>,
+        /// The size of its event.
+        bytes: usize,
+    },
+}
+
+/// Changes of one lane that are still to be written.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    changes: Vec<Change>,
+    bytes: usize,
+    writing: usize,
+    /// Whether somebody writes them.
+    busy: bool,
+}
+
+impl Ledger {
+    /// Adds a change. Returns whether somebody has to start writing.
+    pub(crate) fn push(&mut self, change: Change) -> bool {
+        self.bytes += change.bytes();
+        self.changes.push(change);
+        !std::mem::replace(&mut self.busy, true)
+    }
+
+    /// The next changes to be written together; `None` ends the writing.
+    fn next_batch(&mut self) -> Option<Vec<Change>> {
+        self.writing = 0;
+        if self.changes.is_empty() {
+            self.busy = false;
+            return None;
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for change in self.changes.iter().take(BATCH) {
+            bytes += change.bytes();
+            if 0 < count && BATCH_BYTES < bytes {
+                break;
+            }
+            count += 1;
+        }
+        let batch: Vec<_> = self.changes.drain(..count).collect();
+        self.bytes -= batch.iter().map(Change::bytes).sum::<usize>();
+        self.writing = count;
+        Some(batch)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        LEDGER <= self.changes.len() || LEDGER_BYTES <= self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len() + self.writing
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delivered { .. } => 0,
+            Self::Waiting { bytes, .. } | Self::Dead { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// What follows from what came back.
+pub(crate) fn judge(
+    lane: &Lane,
+    plan: &Plan,
+    job: &Job,
+    received: &Received,
+    now: Timestamp,
+) -> (Verdict, Outcome, Option<u16>) {
+    let (answer, outcome, status) = match received {
+        Received::Answered(response) => {
+            let status = response.status.as_u16();
+            (Answer::Status(status), Outcome::of_status(status), Some(status))
+        }
+        Received::Failed(failure) => (Answer::None, Outcome::of_failure(failure), None),
+    };
+    let first = job.history.first.unwrap_or(job.started);
+    let attempt = Attempt { number: job.history.attempts + 1, first };
+    let jitter = lane.shared.chance.fraction();
+    let policy = &plan.subscription.retry_policy;
+    (retry::judge(policy, attempt, answer, now, jitter), outcome, status)
+}
+
+/// An attempt failed: the delivery waits, or becomes a dead letter.
+pub(crate) fn failed(
+    lane: &Arc<Lane>,
+    plan: &Plan,
+    job: Job,
+    attempt: Attempted,
+    now: Timestamp,
+) {
+    debug!(
+        lane = lane.id.0,
+        event.id = %job.event.id,
+        outcome = %attempt.outcome,
+        "an attempt failed"
+    );
+    let last = LastAttempt { at: now, outcome: attempt.outcome, status: attempt.status };
+    let history = History {
+        since: job.history.since,
+        attempts: attempt.number,
+        first: Some(job.history.first.unwrap_or(job.started)),
+        last: Some(last),
+    };
+    let change = match attempt.verdict {
+        Verdict::GiveUp(reason) => dead(lane, plan, &job, &history, reason, now),
+        Verdict::Retry { due } => wait(lane, job.origin, &job.event, history, due),
+        // A delivered event does not come here; if it did, trying again is the harmless reading.
+        Verdict::Delivered => wait(lane, job.origin, &job.event, history, now),
+    };
+    lane.failed(attempt, job.probe, now, change);
+}
+
+/// A delivery outlived its time to live before its attempt was due.
+pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, job: Job) {
+    let now = job.started;
+    if lane.shared.tail.is_listened() {
+        lane.shared.tail.tell(Activity {
+            at: now,
+            event: Arc::clone(&job.event),
+            what: What::GivenUp {
+                lane: lane.id,
+                subscription: Arc::clone(&plan.name),
+                reason: Reason::TimeToLiveExceeded,
+            },
+        });
+    }
+    let change = dead(lane, plan, &job, &job.history, Reason::TimeToLiveExceeded, now);
+    lane.given_up(&job, Reason::TimeToLiveExceeded, change);
+}
+
+/// A fresh delivery that moves to the waiting table untried, to free the journal.
+pub(crate) fn moved(lane: &Lane, position: Position, event: &Event, now: Timestamp) -> Change {
+    wait(lane, Origin::Fresh(position), event, History::fresh(event.published), now)
+}
+
+fn wait(lane: &Lane, origin: Origin, event: &Event, history: History, due: Timestamp) -> Change {
+    Change::Waiting {
+        origin,
+        key: WaitingKey { due, number: lane.shared.next_number() },
+        row: Arc::new(WaitingRow { event: KeptEvent::new(event), history }),
+        bytes: event.json.len(),
+    }
+}
+
+fn dead(
+    lane: &Lane,
+    plan: &Plan,
+    job: &Job,
+    history: &History,
+    reason: Reason,
+    now: Timestamp,
+) -> Change {
+    let row = DeadLetterRow {
+        event: KeptEvent::new(&job.event),
+        subscription: plan.name.as_ref().into(),
+        source: plan.subscription.source.clone(),
+        schema: plan.subscription.delivery_schema,
+        reason,
+        attempts: history.attempts,
+        last: history.last,
+        at: now,
+    };
+    Change::Dead {
+        origin: job.origin,
+        number: lane.shared.next_number(),
+        row: Arc::new(row),
+        bytes: job.event.json.len(),
+    }
+}
+
+/// Writes a lane's changes until there are none. One such task per lane at a time, and none while nothing fails.
+pub(crate) async fn write_down(lane: Arc<Lane>) {
+    loop {
+        let Some(batch) = lane.lock().ledger.next_batch() else { break };
+        let batch = Arc::new(batch);
+        while let Err(error) = write(&lane, &batch).await {
+            if matches!(error, WriteError::NotStored(StoreError::Closed)) {
+                // Whatever was not written is still where it was, and will be tried again by the next process.
+                lane.lock().ledger = Ledger { busy: true, ..Ledger::default() };
+                lane.shared.calmer.notify_waiters();
+                return;
+            }
+            warn!(lane = lane.id.0, %error, "outcomes of deliveries could not be written; trying again");
+            lane.shared.clock.sleep_until(lane.shared.clock.now() + AGAIN).await;
+        }
+        written(&lane, &batch);
+    }
+    lane.shared.calmer.notify_waiters();
+}
+
+async fn write(lane: &Arc<Lane>, batch: &Arc<Vec<Change>>) -> Result<(), WriteError<StoreError>> {
+    let (writer, batch) = (Arc::clone(lane), Arc::clone(batch));
+    let change = move |txn: &mut Txn<'_>| {
+        batch.iter().try_for_each(|change| writer.put_down(txn, change))
+    };
+    lane.shared.store.write_soon(lane.partition, change).await?;
+    Ok(())
+}
+
+impl Lane {
+    /// Puts one change into a transaction.
+    fn put_down(&self, txn: &mut Txn<'_>, change: &Change) -> Result<(), StoreError> {
+        let origin = match change {
+            Change::Delivered { key } => Origin::Waiting(*key),
+            Change::Waiting { origin, .. } | Change::Dead { origin, .. } => *origin,
+        };
+        match origin {
+            Origin::Fresh(position) => txn.settle(self.id, position),
+            Origin::Waiting(key) => txn.remove(&WAITING, key.of(self.id))?,
+        }
+        match change {
+            Change::Delivered { .. } => Ok(()),
+            // Asked here, on the writer: a row put after the lane's rows were removed would stay for ever.
+            Change::Waiting { .. } if self.retired.load(Ordering::Acquire) => Ok(()),
+            Change::Waiting { key, row, .. } => txn.put(&WAITING, key.of(self.id), row.as_ref()),
+            Change::Dead { number, row, .. } => {
+                txn.put(&DEAD_LETTERS, (self.id, *number), row.as_ref())
+            }
+        }
+    }
+}
+
+/// The batch is written: the lane's memory follows.
+fn written(lane: &Arc<Lane>, batch: &[Change]) {
+    let now = lane.shared.clock.now();
+    let mut state = lane.lock();
+    for change in batch {
+        let origin = match change {
+            Change::Delivered { key } => Origin::Waiting(*key),
+            Change::Waiting { origin, .. } | Change::Dead { origin, .. } => *origin,
+        };
+        match origin {
+            Origin::Fresh(position) => state.backlog.settle(position),
+            Origin::Waiting(key) => state.waiting.gone(key),
+        }
+        if let Change::Waiting { key, .. } = change {
+            state.waiting.put(*key);
+        }
+    }
+    let call = lane.stir(&mut state, now);
+    drop(state);
+    lane.carry_out(call);
+}

@@ -1,1 +1,358 @@
-//! To come: waiting.
+//! Deliveries that are due later: the table of them, and one lane's view of what in it is due.
+//!
+//! Promise: rows are handed out in the order they fall due, each to one worker at a time. What is in memory is a
+//! small batch, however many rows there are.
+//! Not here: when a row falls due (`retry`), writing rows (`settle`).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use gridpost_model::subscription::LaneId;
+use gridpost_model::{Event, Timestamp};
+use gridpost_store::{Partition, Scan, Snapshot, StoreError, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::kept::KeptEvent;
+use crate::retry::Outcome;
+
+/// Deliveries that are due later, by lane and moment.
+pub(crate) const WAITING: Table<WaitingRow> = Table::new(40, "waiting");
+
+/// How many due rows a lane reads at once.
+const BATCH: usize = 64;
+
+/// One delivery that is due later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingRow {
+    /// The event.
+    pub(crate) event: KeptEvent,
+    /// What was tried so far.
+    pub(crate) history: History,
+}
+
+/// What was tried so far for one delivery.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct History {
+    /// Time to live counts from here: when the event was published, or brought back from the dead letters.
+    pub(crate) since: Timestamp,
+    /// Attempts made.
+    pub(crate) attempts: u32,
+    /// When the first attempt began.
+    #[serde(default)]
+    pub(crate) first: Option<Timestamp>,
+    /// How the last attempt ended.
+    #[serde(default)]
+    pub(crate) last: Option<LastAttempt>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LastAttempt {
+    /// When it ended.
+    pub(crate) at: Timestamp,
+    /// What the destination did.
+    pub(crate) outcome: Outcome,
+    /// The status it answered with.
+    #[serde(default)]
+    pub(crate) status: Option<u16>,
+}
+
+impl History {
+    /// Nothing was tried.
+    pub(crate) fn fresh(since: Timestamp) -> Self {
+        Self { since, attempts: 0, first: None, last: None }
+    }
+}
+
+/// The name of a row within its lane. The number keeps deliveries of one moment apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WaitingKey {
+    pub(crate) due: Timestamp,
+    pub(crate) number: u64,
+}
+
+impl WaitingKey {
+    const FIRST: Self = Self { due: Timestamp::from_ticks(i64::MIN), number: 0 };
+
+    /// The key as the table takes it.
+    pub(crate) fn of(self, lane: LaneId) -> (LaneId, Timestamp, u64) {
+        (lane, self.due, self.number)
+    }
+
+    /// Reads a key of the table: lane, due, number, eight bytes each.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (_, rest) = bytes.split_first_chunk::<8>()?;
+        let (due, rest) = rest.split_first_chunk::<8>()?;
+        let number = rest.try_into().ok()?;
+        let ticks = (u64::from_be_bytes(*due) ^ (1 << 63)).cast_signed();
+        let key = Self { due: Timestamp::from_ticks(ticks), number: u64::from_be_bytes(number) };
+        Some(key)
+    }
+}
+
+/// A due delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    pub(crate) key: WaitingKey,
+    pub(crate) event: Arc<Event>,
+    pub(crate) history: History,
+}
+
+/// One lane's view of its rows.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// Read and not handed out.
+    ready: VecDeque<Due>,
+    /// Read, and their rows still stand.
+    held: HashSet<WaitingKey>,
+    /// Rows below are held or gone, so that reading does not start at the graves of those before.
+    from: WaitingKey,
+    /// The lowest row put while a read was under way: the read may have missed it.
+    put_meanwhile: Option<WaitingKey>,
+    /// When the first row that is not held falls due. Early when not known.
+    next_due: Option<Timestamp>,
+    rows: i64,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    due: Vec<Due>,
+    next: Option<Timestamp>,
+    from: WaitingKey,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            held: HashSet::new(),
+            from: WaitingKey::FIRST,
+            put_meanwhile: None,
+            next_due: Some(WaitingKey::FIRST.due),
+            rows: 0,
+        }
+    }
+}
+
+impl Waiting {
+    /// The next due delivery, when one was read.
+    pub(crate) fn take(&mut self) -> Option<Due> {
+        self.ready.pop_front()
+    }
+
+    /// Takes a delivery back that was handed out and not tried.
+    pub(crate) fn give_back(&mut self, due: Due) {
+        self.ready.push_front(due);
+    }
+
+    /// Whether there are due rows to read.
+    pub(crate) fn wants_reading(&self, now: Timestamp) -> bool {
+        self.ready.is_empty() && self.next_due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether something was read that is due.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Since when the next due delivery has been under way.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.ready.front().map(|due| due.history.since)
+    }
+
+    /// When the next row that was not read falls due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.next_due
+    }
+
+    /// A read begins. Where it should start, and how many rows it will see that are held.
+    pub(crate) fn begin_reading(&mut self) -> (WaitingKey, usize) {
+        self.put_meanwhile = None;
+        (self.from, self.held.len())
+    }
+
+    /// A read ended.
+    pub(crate) fn end_reading(&mut self, found: Found) {
+        self.next_due = found.next;
+        self.from = found.from;
+        for due in found.due {
+            if self.held.insert(due.key) {
+                self.ready.push_back(due);
+            }
+        }
+        if let Some(put) = self.put_meanwhile.take() {
+            self.note(put);
+        }
+    }
+
+    /// A row was written.
+    pub(crate) fn put(&mut self, key: WaitingKey) {
+        self.rows += 1;
+        self.note(key);
+    }
+
+    fn note(&mut self, key: WaitingKey) {
+        self.from = self.from.min(key);
+        self.put_meanwhile = Some(self.put_meanwhile.map_or(key, |lowest| lowest.min(key)));
+        self.next_due = Some(self.next_due.map_or(key.due, |due| due.min(key.due)));
+    }
+
+    /// A row that was handed out is gone.
+    pub(crate) fn gone(&mut self, key: WaitingKey) {
+        self.rows -= 1;
+        self.held.remove(&key);
+    }
+
+    /// There are no rows.
+    pub(crate) fn are_none(&mut self) {
+        self.next_due = None;
+    }
+
+    /// That many rows were there when the process started.
+    pub(crate) fn were_there(&mut self, rows: usize) {
+        self.rows += i64::try_from(rows).unwrap_or(i64::MAX);
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> u64 {
+        u64::try_from(self.rows).unwrap_or(0)
+    }
+}
+
+/// Reads what is due. No lock is held meanwhile.
+pub(crate) fn read(
+    snapshot: &Snapshot,
+    partition: Partition,
+    lane: LaneId,
+    (from, held): (WaitingKey, usize),
+    now: Timestamp,
+) -> Result<Found, StoreError> {
+    let limit = BATCH + held;
+    let scan = Scan::from(from.of(lane)).to(LaneId(lane.0 + 1)).limit(limit);
+    let rows = snapshot.scan(&WAITING, partition, scan)?;
+    let seen = rows.len();
+    let mut found = Found { due: Vec::new(), next: None, from };
+    for (bytes, row) in rows {
+        let Some(key) = WaitingKey::parse(&bytes) else {
+            gridpost_model::never!("a key of the waiting table has {} bytes", bytes.len());
+            continue;
+        };
+        if now < key.due {
+            found.next = Some(key.due);
+            return Ok(found);
+        }
+        found.from = WaitingKey { number: key.number.saturating_add(1), ..key };
+        found.due.push(Due {
+            key,
+            event: Arc::new(row.event.into_event()),
+            history: row.history,
+        });
+    }
+    if limit <= seen {
+        found.next = Some(found.from.due);
+    }
+    Ok(found)
+}
+
+/// The table, for those who only look at its keys.
+const ROWS: Table<serde::de::IgnoredAny> = Table::new(WAITING.id(), WAITING.name());
+
+/// Whether certainly no lane has rows.
+pub(crate) fn is_empty(snapshot: &Snapshot) -> bool {
+    snapshot.scan_all(&ROWS, Scan::all().limit(1)).is_ok_and(|rows| rows.is_empty())
+}
+
+/// A lane's deliveries of one event: when each is due, and what was tried so far.
+pub(crate) fn find(
+    snapshot: &Snapshot,
+    partition: Partition,
+    lane: LaneId,
+    event_id: &str,
+) -> Result<Vec<(Timestamp, History)>, StoreError> {
+    let rows = snapshot.scan(&WAITING, partition, Scan::prefix(lane))?;
+    let of_event = rows.into_iter().filter(|(_, row)| row.event.id() == event_id);
+    Ok(of_event
+        .filter_map(|(key, row)| Some((WaitingKey::parse(&key)?.due, row.history)))
+        .collect())
+}
+
+/// Counts a lane's rows without reading them into memory.
+pub(crate) fn count(
+    snapshot: &Snapshot,
+    partition: Partition,
+    lane: LaneId,
+) -> Result<usize, StoreError> {
+    const PAGE: usize = 1_000;
+    let (mut counted, mut from) = (0, WaitingKey::FIRST);
+    loop {
+        let scan = Scan::from(from.of(lane)).to(LaneId(lane.0 + 1)).limit(PAGE);
+        let rows = snapshot.scan(&ROWS, partition, scan)?;
+        counted += rows.len();
+        match rows.last().and_then(|(bytes, _)| WaitingKey::parse(bytes)) {
+            Some(last) if rows.len() == PAGE => {
+                from = WaitingKey { number: last.number.saturating_add(1), ..last };
+            }
+            _ => return Ok(counted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gridpost_store::Key as _;
+
+    use super::*;
+
+    fn key(seconds: i64, number: u64) -> WaitingKey {
+        WaitingKey { due: Timestamp::from_seconds(seconds), number }
+    }
+
+    fn due(key: WaitingKey) -> Due {
+        let event = Event {
+            schema: gridpost_model::EventSchema::EventGrid,
+            id: "1".into(),
+            topic: "/t".into(),
+            event_type: "x".into(),
+            subject: "s".into(),
+            data_version: "".into(),
+            published: Timestamp::EPOCH,
+            json: bytes::Bytes::from_static(b"{}"),
+        };
+        Due { key, event: Arc::new(event), history: History::fresh(Timestamp::EPOCH) }
+    }
+
+    #[test]
+    fn a_key_is_read_back() {
+        let mut bytes = Vec::new();
+        key(-5, 7).of(LaneId(3)).write(&mut bytes).unwrap();
+        assert_eq!(WaitingKey::parse(&bytes), Some(key(-5, 7)));
+    }
+
+    #[test]
+    fn a_row_put_during_a_read_is_not_missed() {
+        let mut waiting = Waiting::default();
+        waiting.begin_reading();
+        waiting.put(key(5, 1));
+        // The read began before the row was there, and went past its place.
+        waiting.end_reading(Found { due: vec![due(key(9, 0))], next: None, from: key(9, 1) });
+        assert_eq!(waiting.next_due(), Some(Timestamp::from_seconds(5)));
+        assert_eq!(waiting.begin_reading().0, key(5, 1));
+    }
+
+    #[test]
+    fn a_row_that_is_handed_out_is_not_handed_out_again() {
+        let mut waiting = Waiting::default();
+        let found = || Found { due: vec![due(key(1, 0))], next: None, from: key(1, 1) };
+        waiting.begin_reading();
+        waiting.end_reading(found());
+        assert!(waiting.take().is_some());
+        waiting.put(key(0, 0));
+        waiting.begin_reading();
+        waiting.end_reading(found());
+        assert!(waiting.take().is_none());
+    }
+}

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{Response as Head, StatusCode};
+use http::Response as Head;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
@@ -249,9 +249,4 @@ impl AsyncWrite for Stream {
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
         }
     }
-}
-
-/// Whether a status means that the event has been taken. Source: reference event-grid 5.2.
-pub(crate) fn is_success(status: StatusCode) -> bool {
-    (200..=204).contains(&status.as_u16())
 }

@@ -66,6 +66,11 @@ impl Endpoint {
         self.0.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// Whether both were made from one parse: a connection to one is a connection to the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The value of the `host` header.
     pub(crate) fn authority(&self) -> &HeaderValue {
         &self.0.authority

@@ -1,0 +1,201 @@
+//! The webhook request, exactly as the service sends it.
+//!
+//! Promise: header names, values and the shape of the body are those of the reference. All headers but three are
+//! made once per subscription; the event's object is shared with the request, not copied.
+//! Source: reference event-grid 5.1, 4.2.
+
+use gridpost_model::Event;
+use gridpost_model::event::NotAnEvent;
+use gridpost_model::subscription::{DeliverySchema, EventSubscription};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::outbound::{Body, Endpoint};
+
+const EVENT_TYPE: HeaderName = HeaderName::from_static("aeg-event-type");
+const SUBSCRIPTION_NAME: HeaderName = HeaderName::from_static("aeg-subscription-name");
+const DELIVERY_COUNT: HeaderName = HeaderName::from_static("aeg-delivery-count");
+const DATA_VERSION: HeaderName = HeaderName::from_static("aeg-data-version");
+const METADATA_VERSION: HeaderName = HeaderName::from_static("aeg-metadata-version");
+const OUTPUT_EVENT_ID: HeaderName = HeaderName::from_static("aeg-output-event-id");
+const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+
+/// A webhook and what all requests to it have in common.
+pub(crate) struct Webhook {
+    endpoint: Endpoint,
+    schema: DeliverySchema,
+    headers: HeaderMap,
+}
+
+impl Webhook {
+    pub(super) fn new(subscription: &EventSubscription, endpoint: Endpoint) -> Self {
+        let schema = subscription.delivery_schema;
+        let headers = common_headers(&subscription.name, schema, &endpoint);
+        Self { endpoint, schema, headers }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn request(
+        &self,
+        event: &Event,
+        attempts_made: u32,
+    ) -> Result<http::Request<Body>, NotAnEvent> {
+        let body = match self.schema {
+            DeliverySchema::CloudEvents => Body::Whole(event.to_cloud_event()?),
+            DeliverySchema::EventGrid | DeliverySchema::Custom => {
+                Body::array_of_one(event.json.clone())
+            }
+        };
+        let mut request = http::Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.target().clone();
+        *request.headers_mut() = self.headers.clone();
+        let headers = request.headers_mut();
+        if attempts_made > 0 {
+            headers.insert(DELIVERY_COUNT, attempts_made.into());
+        }
+        if self.schema != DeliverySchema::CloudEvents {
+            set(headers, DATA_VERSION, &event.data_version);
+        }
+        set(headers, OUTPUT_EVENT_ID, &event.id);
+        Ok(request)
+    }
+}
+
+/// The headers of every request. The ones that change hold their place, so that replacing them moves nothing.
+fn common_headers(name: &str, schema: DeliverySchema, endpoint: &Endpoint) -> HeaderMap {
+    let text = HeaderValue::from_static;
+    let cloud = schema == DeliverySchema::CloudEvents;
+    let mut headers = HeaderMap::with_capacity(9);
+    headers.insert(HOST, endpoint.authority().clone());
+    headers.insert(CONTENT_TYPE, text(content_type(schema)));
+    headers.insert(EVENT_TYPE, text("Notification"));
+    set(&mut headers, SUBSCRIPTION_NAME, &name.to_uppercase());
+    headers.insert(DELIVERY_COUNT, text("0"));
+    headers.insert(METADATA_VERSION, text(if cloud { "1.0" } else { "1" }));
+    if cloud {
+        headers.insert(REQUEST_ORIGIN, text("eventgrid.azure.net"));
+    } else {
+        headers.insert(DATA_VERSION, text(""));
+    }
+    headers.insert(OUTPUT_EVENT_ID, text(""));
+    headers
+}
+
+fn content_type(schema: DeliverySchema) -> &'static str {
+    match schema {
+        DeliverySchema::CloudEvents => "application/cloudevents+json; charset=utf-8",
+        DeliverySchema::EventGrid | DeliverySchema::Custom => "application/json; charset=utf-8",
+    }
+}
+
+/// Sets a header to a publisher's text. A text that cannot stand in a header is left out: the body has it too.
+fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    match HeaderValue::from_bytes(text.as_bytes()) {
+        Ok(value) => headers.insert(name, value),
+        Err(_) => headers.remove(name),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use gridpost_model::event::NewEvent;
+    use gridpost_model::subscription::{LaneId, ProvisioningState, WebHook};
+    use gridpost_model::{Destination, Filter, RetryPolicy, Secret, Timestamp};
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn webhook(schema: DeliverySchema) -> Webhook {
+        let url = "https://example.com/hook?code=1";
+        let subscription = EventSubscription {
+            name: "my-Hook".into(),
+            source: "/subscriptions/s".parse().unwrap(),
+            lane: LaneId(1),
+            destination: Destination::WebHook(WebHook { url: Secret::new(url) }),
+            filter: Filter::default(),
+            labels: Vec::new(),
+            expires: None,
+            delivery_schema: schema,
+            retry_policy: RetryPolicy::default(),
+            dead_letter: None,
+            state: ProvisioningState::Succeeded,
+            created: Timestamp::EPOCH,
+            updated: Timestamp::EPOCH,
+        };
+        Webhook::new(&subscription, url.parse().unwrap())
+    }
+
+    fn event(id: &str) -> Event {
+        let new = NewEvent {
+            id,
+            topic: &"/t".into(),
+            subject: "s",
+            event_type: "x",
+            event_time: "2026-01-01T00:00:00Z",
+            data_version: "1.0",
+            data: &serde_json::json!(null),
+        };
+        Event::event_grid(&new, Timestamp::EPOCH).unwrap()
+    }
+
+    fn headers(request: &http::Request<Body>) -> Vec<(&str, &str)> {
+        request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect()
+    }
+
+    async fn body(request: http::Request<Body>) -> bytes::Bytes {
+        request.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn section_5_1_the_request_in_the_event_grid_schema() {
+        let event = event("e-1");
+        let request = webhook(DeliverySchema::EventGrid).request(&event, 2).unwrap();
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.uri(), "/hook?code=1");
+        assert_eq!(
+            headers(&request),
+            [
+                ("host", "example.com"),
+                ("content-type", "application/json; charset=utf-8"),
+                ("aeg-event-type", "Notification"),
+                ("aeg-subscription-name", "MY-HOOK"),
+                ("aeg-delivery-count", "2"),
+                ("aeg-metadata-version", "1"),
+                ("aeg-data-version", "1.0"),
+                ("aeg-output-event-id", "e-1"),
+            ]
+        );
+        let expected = [b"[", event.json.as_ref(), b"]"].concat();
+        assert_eq!(body(request).await, expected);
+    }
+
+    #[tokio::test]
+    async fn section_5_1_the_request_in_the_cloud_events_schema() {
+        let event = event("e-1");
+        let request = webhook(DeliverySchema::CloudEvents).request(&event, 0).unwrap();
+        assert_eq!(
+            headers(&request),
+            [
+                ("host", "example.com"),
+                ("content-type", "application/cloudevents+json; charset=utf-8"),
+                ("aeg-event-type", "Notification"),
+                ("aeg-subscription-name", "MY-HOOK"),
+                ("aeg-delivery-count", "0"),
+                ("aeg-metadata-version", "1.0"),
+                ("webhook-request-origin", "eventgrid.azure.net"),
+                ("aeg-output-event-id", "e-1"),
+            ]
+        );
+        assert_eq!(body(request).await, event.to_cloud_event().unwrap());
+    }
+
+    #[test]
+    fn an_id_that_cannot_stand_in_a_header_is_left_out() {
+        let request = webhook(DeliverySchema::EventGrid).request(&event("a\nb"), 0).unwrap();
+        assert!(!request.headers().contains_key(OUTPUT_EVENT_ID));
+    }
+}

@@ -1,0 +1,270 @@
+//! One worker of a lane: it owns one connection and sends one event at a time over it.
+//!
+//! Promise: a job that was taken is settled, retried, dead-lettered or given back; none is forgotten, not even when
+//! the task is cancelled. A worker costs no timer per event and no task per connection.
+//! Not here: which event is next (`lane`), what an answer means (`retry`).
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use gridpost_model::time::Sleep;
+use gridpost_model::{Clock, Timestamp};
+
+use crate::lane::{Delivered, Job, Lane, Plan, Rest, Take};
+use crate::outbound::{
+    BadUrl, Body, Connection, Endpoint, Failure, Outcome as Received, RESPONSE_TIMEOUT, Response,
+};
+use crate::retry::Outcome;
+use crate::settle;
+use crate::tail::{Activity, Attempted, Exchange, What};
+
+/// Takes jobs until the lane has none for long, or is shut.
+pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
+    let mut worker = Worker {
+        used: lane.shared.clock.now(),
+        lane,
+        id,
+        line: None,
+        timer: Timer::default(),
+        job: None,
+    };
+    worker.run().await;
+}
+
+struct Worker {
+    lane: Arc<Lane>,
+    id: u64,
+    line: Option<Line>,
+    timer: Timer,
+    /// When the connection was last used.
+    used: Timestamp,
+    /// The job in hand, until its end has been noted.
+    job: Option<Job>,
+}
+
+/// An open connection, and where it leads.
+struct Line {
+    connection: Connection,
+    endpoint: Endpoint,
+}
+
+impl Worker {
+    async fn run(&mut self) {
+        let mut done = None;
+        let mut now = self.used;
+        loop {
+            match self.lane.take(done.take(), now) {
+                Take::Send(job) => {
+                    self.job = Some(job);
+                    (done, now) = self.deliver().await;
+                    self.used = now;
+                }
+                Take::ReadJournal(from, room) => self.lane.read_journal(from, room),
+                Take::ReadTable(from, held) => self.lane.read_table(from, held, now),
+                Take::Park => {
+                    if !self.rest().await {
+                        return;
+                    }
+                    now = self.lane.shared.clock.now();
+                }
+            }
+        }
+    }
+
+    /// Sends the job in hand and notes how it ended; a good end is noted by the next take.
+    async fn deliver(&mut self) -> (Option<Delivered>, Timestamp) {
+        let Some(job) = &self.job else { return (None, self.used) };
+        let started = job.started;
+        let plan = self.lane.plan.load_full();
+        let expires = job.history.since + plan.subscription.retry_policy.time_to_live();
+        if expires <= started {
+            if let Some(job) = self.job.take() {
+                settle::expired(&self.lane, &plan, job);
+            }
+            return (None, started);
+        }
+        let received = self.attempt(&plan).await;
+        let now = self.lane.shared.clock.now();
+        let Some(job) = self.job.take() else { return (None, now) };
+        let listened = self.lane.shared.tail.is_listened();
+        match received {
+            Ok(Response { status, .. }) if !listened && (200..=204).contains(&status.as_u16()) => {
+                (Some(Delivered { job, status: status.as_u16(), ended: now }), now)
+            }
+            received => (self.ended(&plan, job, received, now), now),
+        }
+    }
+
+    /// The ends that are told of: failures, and everything while somebody listens.
+    fn ended(
+        &self,
+        plan: &Plan,
+        job: Job,
+        received: Result<Response, Failure>,
+        now: Timestamp,
+    ) -> Option<Delivered> {
+        let headers = request(plan, &job).map(|request| request.into_parts().0.headers);
+        let received = match received {
+            Ok(response) => Received::Answered(response),
+            Err(failure) => Received::Failed(failure),
+        };
+        let (verdict, outcome, status) = settle::judge(&self.lane, plan, &job, &received, now);
+        let attempt = Attempted {
+            at: job.started,
+            event_id: job.event.id.to_string(),
+            number: job.history.attempts + 1,
+            outcome,
+            status,
+            took: now.since(job.started),
+            verdict,
+            exchange: Some(Arc::new(Exchange::new(headers.unwrap_or_default(), &received))),
+        };
+        if self.lane.shared.tail.is_listened() {
+            self.lane.shared.tail.tell(Activity {
+                at: now,
+                event: Arc::clone(&job.event),
+                what: What::Attempted {
+                    lane: self.lane.id,
+                    subscription: Arc::clone(&plan.name),
+                    attempt: attempt.clone(),
+                },
+            });
+        }
+        if outcome == Outcome::Delivered {
+            let status = status.unwrap_or_default();
+            return Some(Delivered { job, status, ended: now });
+        }
+        settle::failed(&self.lane, plan, job, attempt, now);
+        None
+    }
+
+    /// One attempt. A connection that the other side closed while it lay idle is replaced once: the destination has
+    /// not seen the request, or will see it twice, which at-least-once allows.
+    async fn attempt(&mut self, plan: &Plan) -> Result<Response, Failure> {
+        let Some(job) = &self.job else { return Err(Failure::TimedOut) };
+        let deadline = job.started + RESPONSE_TIMEOUT;
+        let endpoint = match &plan.destination {
+            Ok(prepared) => prepared.endpoint(),
+            Err(BadUrl::Forbidden(kind)) => return Err(Failure::Forbidden(*kind)),
+            Err(_) => return Err(Failure::Resolution),
+        };
+        let clock = Arc::clone(&self.lane.shared.clock);
+        if self.line.as_ref().is_some_and(|line| !line.leads_to(endpoint)) {
+            self.line = None;
+        }
+        if let Some(mut line) = self.line.take() {
+            let exchange = line.connection.exchange(request(plan, job)?);
+            match self.timer.within(&*clock, deadline, exchange).await {
+                Ok(response) => {
+                    self.line = Some(line);
+                    return Ok(response);
+                }
+                Err(Failure::Socket(_)) => (),
+                Err(failure) => return Err(failure),
+            }
+        }
+        let connect = self.lane.shared.client.connect(endpoint);
+        let connection = self.timer.within(&*clock, deadline, connect).await?;
+        let mut line = Line { connection, endpoint: endpoint.clone() };
+        let exchange = line.connection.exchange(request(plan, job)?);
+        let response = self.timer.within(&*clock, deadline, exchange).await?;
+        self.line = Some(line);
+        Ok(response)
+    }
+
+    /// Waits to be called. `false`: leave.
+    async fn rest(&mut self) -> bool {
+        let Self { lane, id, line, timer, used, .. } = self;
+        let leaves = *used + lane.shared.limits.idle;
+        poll_fn(|context| {
+            if let Some(open) = line {
+                open.connection.poll_idle(context);
+                if !open.connection.is_open() {
+                    *line = None;
+                }
+            }
+            match lane.park(*id, context.waker()) {
+                Rest::GetUp => return Poll::Ready(true),
+                Rest::Leave => return Poll::Ready(false),
+                Rest::Lie => (),
+            }
+            if timer.is_over(&*lane.shared.clock, leaves, context) {
+                return Poll::Ready(!lane.may_leave(*id));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.lane.worker_left(self.id, self.job.take());
+    }
+}
+
+impl Line {
+    fn leads_to(&self, endpoint: &Endpoint) -> bool {
+        self.connection.is_open() && self.endpoint.is_same(endpoint)
+    }
+}
+
+fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
+    let prepared = plan.destination.as_ref().map_err(|_| Failure::Resolution)?;
+    prepared
+        .request(&job.event, job.history.attempts)
+        .map_err(|error| Failure::Protocol(error.to_string()))
+}
+
+/// One timer that is wound anew only when it rings: an attempt that ends in time never touches the clock's queue.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<(Timestamp, Sleep)>,
+}
+
+impl Timer {
+    /// Whether `deadline` has come; otherwise the task is woken when it has.
+    fn is_over(&mut self, clock: &dyn Clock, deadline: Timestamp, context: &mut Context<'_>) -> bool {
+        loop {
+            match &mut self.sleep {
+                Some((rings, sleep)) if *rings <= deadline => {
+                    if sleep.as_mut().poll(context).is_pending() {
+                        return false;
+                    }
+                    let rang = *rings;
+                    self.sleep = None;
+                    if rang == deadline {
+                        return true;
+                    }
+                }
+                _ => {
+                    if deadline <= clock.now() {
+                        return true;
+                    }
+                    self.sleep = Some((deadline, clock.sleep_until(deadline)));
+                }
+            }
+        }
+    }
+
+    async fn within<T>(
+        &mut self,
+        clock: &dyn Clock,
+        deadline: Timestamp,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            if self.is_over(clock, deadline, context) {
+                return Poll::Ready(Err(Failure::TimedOut));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
