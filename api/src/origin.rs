@@ -17,9 +17,16 @@ pub enum Scheme {
 
 /// `https://host:port` as the client dialled it, without a trailing slash.
 pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
-    let host = request.uri.authority().map(http::uri::Authority::as_str).or_else(|| {
-        request.headers.get(http::header::HOST).and_then(|value| value.to_str().ok())
-    });
+    let host = request
+        .uri
+        .authority()
+        .map(http::uri::Authority::as_str)
+        .or_else(|| {
+            request
+                .headers
+                .get(http::header::HOST)
+                .and_then(|value| value.to_str().ok())
+        });
     let scheme = match request.extensions.get::<Scheme>() {
         Some(Scheme::Http) => "http",
         Some(Scheme::Https) => "https",
@@ -33,5 +40,7 @@ pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
 
 fn is_plain(host: &str) -> bool {
     !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+        && host.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        })
 }

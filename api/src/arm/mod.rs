@@ -1,12 +1,224 @@
 //! Resource Manager.
+//!
+//! Promise: a call is authenticated and has an `api-version` before anything looks at what it wants; a path is taken
+//! apart once, by `address`, and each resource type answers for itself.
+//! Not here: signing in (`token`), error bodies (`problem`), what a change does (`grid`, `comms`).
+//! Source: reference management 3 to 6, event-grid 3.1 and 3.2.
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use gridpost_model::ResourceId;
+use http::{Method, StatusCode, request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::Shared;
+use crate::auth::{Principal, allow, bearer};
+use crate::problem::Refusal;
+use crate::{Parts, Shared, origin, path, publish, version};
+
+mod address;
+mod communication;
+mod envelope;
+mod event_subscriptions;
+mod groups;
+mod lists;
+mod providers;
+mod subscription_body;
+mod system_topics;
+mod topic_types;
+mod topics;
+
+use address::Address;
+
+/// The limit of a management request, as the real service has it.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a handler gives back.
+type Answer = Result<Response, Refusal>;
 
 /// Answers every request that no other surface knows.
 pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
-    let _ = (parts, request);
-    http::StatusCode::NOT_FOUND.into_response()
+    let (head, body) = request.into_parts();
+    let path = path::decoded(&head.uri).into_owned();
+    let Some(address) = Address::parse(&path) else {
+        return publish::not_found(&parts, &head).answer(&parts);
+    };
+    let base = origin::base_url(&parts, &head);
+    let principal = match bearer::authenticate(&parts, &head.headers) {
+        Ok(principal) => principal,
+        Err(why) => return Refusal::unauthenticated(why, &base).into_response(),
+    };
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        return Refusal::too_large(MAX_BODY_BYTES).into_response();
+    };
+    let call = Call {
+        parts: &parts,
+        head,
+        body,
+        base,
+        path,
+        address,
+    };
+    match call.route(&principal).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// One authenticated call.
+struct Call<'a> {
+    parts: &'a Parts,
+    head: request::Parts,
+    body: Bytes,
+    /// The address the client dialled.
+    base: String,
+    /// The whole path, decoded.
+    path: String,
+    address: Address,
+}
+
+impl Call<'_> {
+    async fn route(&self, principal: &Principal) -> Answer {
+        if version::api_version(self.head.uri.query()).is_none() {
+            return Err(Refusal::missing_api_version());
+        }
+        self.require_permission(principal)?;
+        self.require_subscription()?;
+        let namespace = self.address.namespace.as_deref().unwrap_or_default();
+        match namespace.to_ascii_lowercase().as_str() {
+            "" => groups::route(self).await,
+            _ if self.address.is_about_provider() => providers::route(self),
+            "microsoft.communication" => communication::route(self).await,
+            "microsoft.eventgrid" => self.route_event_grid().await,
+            "microsoft.resources" => groups::route(self).await,
+            _ => Err(self.unknown_type()),
+        }
+    }
+
+    async fn route_event_grid(&self) -> Answer {
+        match self.address.words().first() {
+            Some(&"topics") if self.address.names.len() < 4 => topics::route(self).await,
+            Some(&"systemtopics") if self.address.names.len() < 4 => {
+                system_topics::route(self).await
+            }
+            Some(&("topics" | "systemtopics" | "eventsubscriptions")) => {
+                event_subscriptions::route(self).await
+            }
+            Some(&("locations" | "topictypes")) if self.address.scope.is_some() => {
+                event_subscriptions::route(self).await
+            }
+            Some(&("topictypes" | "eventtypes" | "extensiontopics" | "operations")) => {
+                topic_types::route(self)
+            }
+            _ => Err(self.unknown_type()),
+        }
+    }
+
+    fn require_permission(&self, principal: &Principal) -> Result<(), Refusal> {
+        let action = self.action();
+        let scope = self.address.scope.as_ref().map_or("/", ResourceId::as_str);
+        if allow(principal, &action, scope) {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(&principal.client_id, &action, scope))
+    }
+
+    /// `Microsoft.EventGrid/topics/write`: what roles will speak of.
+    fn action(&self) -> String {
+        let verb = match self.head.method {
+            Method::GET | Method::HEAD => "read",
+            Method::PUT | Method::PATCH => "write",
+            Method::DELETE => "delete",
+            _ => "action",
+        };
+        let namespace = self
+            .address
+            .namespace
+            .as_deref()
+            .unwrap_or("Microsoft.Resources");
+        let types: Vec<&str> = self
+            .address
+            .names
+            .iter()
+            .step_by(2)
+            .map(String::as_str)
+            .collect();
+        format!("{namespace}/{}/{verb}", types.join("/"))
+    }
+
+    fn require_subscription(&self) -> Result<(), Refusal> {
+        let own = &self.parts.tenant.subscription_id;
+        match self.address.subscription() {
+            Some(other) if !other.eq_ignore_ascii_case(own) => {
+                Err(Refusal::subscription_not_found(other))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The resource group that a new resource goes into.
+    fn require_group(
+        &self,
+        id: &ResourceId,
+    ) -> Result<std::sync::Arc<gridpost_grid::directory::ResourceGroup>, Refusal> {
+        let name = id.resource_group().ok_or_else(|| self.unknown_type())?;
+        let group = self
+            .address
+            .group_id()
+            .and_then(|id| self.parts.grid.resource_group(&id));
+        group.ok_or_else(|| Refusal::group_not_found(name))
+    }
+
+    fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The body as `T`; unknown fields do not matter.
+    fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let message = format!(
+                "The request content was invalid and could not be deserialized: '{error}'."
+            );
+            Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequestContent", message)
+        })
+    }
+
+    /// A parameter of the query string, its name compared without case.
+    fn query(&self, name: &str) -> Option<String> {
+        let query = self.head.uri.query()?;
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.into_owned())
+    }
+
+    fn not_allowed(&self) -> Refusal {
+        Refusal::method_not_allowed(&self.head.method)
+    }
+
+    /// 501 for what the real service has, 404 for what nobody has.
+    fn unknown_type(&self) -> Refusal {
+        let namespace = self.address.namespace.as_deref().unwrap_or_default();
+        let names = &self.address.names;
+        let types: Vec<&str> = names.iter().step_by(2).map(String::as_str).collect();
+        let resource_type = format!("{namespace}/{}", types.join("/"));
+        if providers::is_planned(&resource_type) {
+            return Refusal::not_implemented(&format!("The resource type '{resource_type}'"));
+        }
+        Refusal::no_route(&self.path)
+    }
+}
+
+fn json(status: StatusCode, body: impl Serialize) -> Response {
+    (status, Json(body)).into_response()
+}
+
+fn ok(body: Value) -> Answer {
+    Ok(json(StatusCode::OK, body))
+}
+
+fn empty(status: StatusCode) -> Answer {
+    Ok(status.into_response())
 }

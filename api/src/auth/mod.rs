@@ -2,6 +2,7 @@
 
 pub mod bearer;
 pub mod hmac;
+pub(crate) mod sas;
 
 /// Whoever presented a valid credential of Resource Manager or of our own REST.
 #[derive(Clone, Debug, PartialEq, Eq)]

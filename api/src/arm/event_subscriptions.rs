@@ -1,0 +1,333 @@
+//! Event subscriptions: on a resource as an extension, below a topic or a system topic, and in lists.
+//!
+//! Promise: a subscription is kept once and echoed in the form it was asked for. The URL's query is shown by
+//! `getFullUrl` only. PUT and PATCH answer 201, DELETE 204, because the Python client takes nothing else.
+//! Not here: how bodies are read (`subscription_body`), what is allowed in them (`grid`).
+//! Source: reference management 5 and 5.1, event-grid 3.1 to 3.3.
+
+use std::sync::Arc;
+
+use gridpost_grid::scope::Scope;
+use gridpost_grid::subscriptions::Source;
+use gridpost_model::ResourceId;
+use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
+use gridpost_model::filter::TopicKind;
+use gridpost_model::subscription::{
+    DeliverySchema, Destination, EventSubscription, ProvisioningState,
+};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::envelope::system_data;
+use super::subscription_body::{self, PatchBody, PutBody};
+use super::{Answer, Call, empty, json, lists, ok, system_topics, topics};
+use crate::problem::Refusal;
+
+/// The topic type of custom topics, as lists by topic type name it.
+const CUSTOM_TOPIC_TYPE: &str = "Microsoft.EventGrid.Topics";
+
+/// Routes that speak of event subscriptions.
+pub(super) async fn route(call: &Call<'_>) -> Answer {
+    let names = &call.address.names;
+    match call.address.words()[..] {
+        ["eventsubscriptions"] => match call.address.list_scope() {
+            Some(scope) => list_scope(call, &scope, |_| true),
+            None => list_of(call, &Place::extension(call)?),
+        },
+        ["topictypes", topic_type, "eventsubscriptions"] => {
+            list_scope(call, &whole(call)?, |one| is_of_type(call, one, topic_type))
+        }
+        ["locations", location, "eventsubscriptions"] => {
+            list_scope(call, &whole(call)?, |one| is_in(call, one, location))
+        }
+        [
+            "locations",
+            location,
+            "topictypes",
+            topic_type,
+            "eventsubscriptions",
+        ] => list_scope(call, &whole(call)?, |one| {
+            is_in(call, one, location) && is_of_type(call, one, topic_type)
+        }),
+        ["eventsubscriptions", _] => one(call, &Place::extension(call)?, &names[1], None).await,
+        ["eventsubscriptions", _, action] => {
+            one(call, &Place::extension(call)?, &names[1], Some(action)).await
+        }
+        ["topics" | "systemtopics", _, "eventsubscriptions"] => {
+            list_of(call, &Place::nested(call)?)
+        }
+        ["topics" | "systemtopics", _, "eventsubscriptions", _] => {
+            one(call, &Place::nested(call)?, &names[3], None).await
+        }
+        [
+            "topics" | "systemtopics",
+            _,
+            "eventsubscriptions",
+            _,
+            action,
+        ] => one(call, &Place::nested(call)?, &names[3], Some(action)).await,
+        _ => Err(call.unknown_type()),
+    }
+}
+
+/// The resource that a path hangs subscriptions on, and how it spells them.
+struct Place {
+    source: Source,
+    /// The source, or the topic that stands for it: what the subscription's own id begins with.
+    parent: ResourceId,
+    form: Form,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    /// `{resource}/providers/Microsoft.EventGrid/eventSubscriptions/{name}`.
+    Extension,
+    /// `{topic}/eventSubscriptions/{name}`, and the topic's type.
+    Nested(&'static str),
+}
+
+impl Place {
+    fn extension(call: &Call<'_>) -> Result<Self, Refusal> {
+        let scope = call
+            .address
+            .scope
+            .as_ref()
+            .ok_or_else(|| call.unknown_type())?;
+        if scope.resource_type().is_none() {
+            let what = "An event subscription on a subscription or a resource group";
+            return Err(Refusal::not_implemented(what));
+        }
+        Self::at(call, scope, Form::Extension)
+    }
+
+    fn nested(call: &Call<'_>) -> Result<Self, Refusal> {
+        let name = &call.address.names[1];
+        if call.address.words()[0] == "topics" {
+            let form = Form::Nested(topics::RESOURCE_TYPE);
+            Self::at(call, &topics::topic_id(call, name)?, form)
+        } else {
+            let form = Form::Nested(system_topics::RESOURCE_TYPE);
+            Self::at(call, &system_topics::topic_id(call, name)?, form)
+        }
+    }
+
+    /// The place at an id that must exist; everything is spelled as it was first written.
+    fn at(call: &Call<'_>, id: &ResourceId, form: Form) -> Result<Self, Refusal> {
+        let (parent, source, kind) = if let Some(topic) = call.parts.grid.topic(id) {
+            (topic.id.clone(), topic.id.clone(), TopicKind::Custom)
+        } else if let Some(topic) = call.parts.grid.system_topic(id) {
+            (
+                topic.id.clone(),
+                topic.source.clone(),
+                TopicKind::Communication,
+            )
+        } else if let Some(service) = call.parts.comms.resource(id) {
+            (
+                service.id.clone(),
+                service.id.clone(),
+                TopicKind::Communication,
+            )
+        } else {
+            return Err(Refusal::resource_not_found(id));
+        };
+        Ok(Self {
+            source: Source { id: source, kind },
+            parent,
+            form,
+        })
+    }
+
+    fn id_of(&self, name: &str) -> String {
+        match self.form {
+            Form::Extension => extension_id(&self.parent, name),
+            Form::Nested(_) => format!("{}/eventSubscriptions/{name}", self.parent),
+        }
+    }
+
+    fn resource_type(&self) -> String {
+        match self.form {
+            Form::Extension => EXTENSION_TYPE.to_owned(),
+            Form::Nested(topic_type) => format!("{topic_type}/eventSubscriptions"),
+        }
+    }
+
+    fn shown(&self, one: &EventSubscription) -> Value {
+        shown(one, &self.id_of(&one.name), &self.resource_type())
+    }
+
+    fn not_found(&self, name: &str) -> Refusal {
+        match self.id_of(name).parse() {
+            Ok(id) => Refusal::resource_not_found(&id),
+            Err(_) => Refusal::no_route(name),
+        }
+    }
+}
+
+const EXTENSION_TYPE: &str = "Microsoft.EventGrid/eventSubscriptions";
+
+fn extension_id(parent: &ResourceId, name: &str) -> String {
+    format!("{parent}/providers/Microsoft.EventGrid/eventSubscriptions/{name}")
+}
+
+async fn one(call: &Call<'_>, place: &Place, name: &str, action: Option<&str>) -> Answer {
+    match (call.method(), action) {
+        (&Method::GET, None) => ok(place.shown(&*found(call, place, name)?)),
+        (&Method::PUT, None) => put(call, place, name).await,
+        (&Method::PATCH, None) => patch(call, place, name).await,
+        (&Method::DELETE, None) => {
+            call.parts
+                .grid
+                .delete_event_subscription(&place.source.id, name)
+                .await?;
+            empty(StatusCode::NO_CONTENT)
+        }
+        (&Method::POST, Some("getfullurl")) => {
+            let Destination::WebHook(hook) = &found(call, place, name)?.destination;
+            ok(json!({"endpointUrl": hook.url.reveal()}))
+        }
+        (&Method::POST, Some("getdeliveryattributes")) => {
+            found(call, place, name)?;
+            ok(json!({"value": []}))
+        }
+        _ => Err(call.not_allowed()),
+    }
+}
+
+fn found(call: &Call<'_>, place: &Place, name: &str) -> Result<Arc<EventSubscription>, Refusal> {
+    let found = call.parts.grid.event_subscription(&place.source.id, name);
+    found.ok_or_else(|| place.not_found(name))
+}
+
+async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
+    let spec = call.body::<PutBody>()?.into_spec()?;
+    let (made, _) = call
+        .parts
+        .grid
+        .put_event_subscription(&place.source, name, spec)
+        .await?;
+    Ok(json(StatusCode::CREATED, place.shown(&made)))
+}
+
+async fn patch(call: &Call<'_>, place: &Place, name: &str) -> Answer {
+    found(call, place, name)?;
+    let patch = call.body::<PatchBody>()?.into_patch()?;
+    let changed = call
+        .parts
+        .grid
+        .patch_event_subscription(&place.source.id, name, patch)
+        .await?;
+    Ok(json(StatusCode::CREATED, place.shown(&changed)))
+}
+
+fn list_of(call: &Call<'_>, place: &Place) -> Answer {
+    require_get(call)?;
+    let all = call
+        .parts
+        .grid
+        .event_subscriptions(Some(&place.source.id), &Scope::Everywhere);
+    lists::answer(call, all.iter().map(|one| place.shown(one)).collect())
+}
+
+fn list_scope(
+    call: &Call<'_>,
+    scope: &Scope,
+    wanted: impl Fn(&EventSubscription) -> bool,
+) -> Answer {
+    require_get(call)?;
+    let all = call.parts.grid.event_subscriptions(None, scope);
+    let shown = all
+        .iter()
+        .filter(|one| wanted(one))
+        .map(|one| shown(one, &extension_id(&one.source, &one.name), EXTENSION_TYPE))
+        .collect();
+    lists::answer(call, shown)
+}
+
+fn require_get(call: &Call<'_>) -> Result<(), Refusal> {
+    if *call.method() == Method::GET {
+        Ok(())
+    } else {
+        Err(call.not_allowed())
+    }
+}
+
+fn whole(call: &Call<'_>) -> Result<Scope, Refusal> {
+    call.address.list_scope().ok_or_else(|| call.unknown_type())
+}
+
+fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> bool {
+    let own = match call.parts.grid.topic(&one.source) {
+        Some(_) => CUSTOM_TOPIC_TYPE,
+        None => COMMUNICATION_TOPIC_TYPE,
+    };
+    own.eq_ignore_ascii_case(topic_type)
+}
+
+/// Subscriptions of a global source are in every location, because `az` does not ask for `global` with a topic type.
+fn is_in(call: &Call<'_>, one: &EventSubscription, location: &str) -> bool {
+    let plain = |text: &str| text.replace(' ', "").to_ascii_lowercase();
+    let topic = call.parts.grid.topic(&one.source);
+    topic.is_none_or(|topic| plain(&topic.location) == plain(location))
+}
+
+fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
+    let mut properties = json!({
+        "topic": one.source,
+        "provisioningState": state_name(&one.state),
+        "destination": shown_destination(&one.destination),
+        "filter": {
+            "subjectBeginsWith": one.filter.subject_begins_with,
+            "subjectEndsWith": one.filter.subject_ends_with,
+            "includedEventTypes": one.filter.included_event_types,
+            "isSubjectCaseSensitive": one.filter.is_subject_case_sensitive,
+        },
+        "labels": one.labels,
+        "eventDeliverySchema": schema_name(one.delivery_schema),
+        "retryPolicy": {
+            "maxDeliveryAttempts": one.retry_policy.max_attempts,
+            "eventTimeToLiveInMinutes": one.retry_policy.time_to_live_minutes,
+        },
+    });
+    if let Some(expires) = one.expires {
+        properties["expirationTimeUtc"] = json!(expires);
+    }
+    if let Some(target) = &one.dead_letter {
+        properties["deadLetterDestination"] = json!({
+            "endpointType": "StorageBlob",
+            "properties": {
+                "resourceId": target.resource_id, "blobContainerName": target.container,
+            },
+        });
+    }
+    json!({
+        "id": id, "name": one.name, "type": resource_type,
+        "systemData": system_data(one.created, one.updated), "properties": properties,
+    })
+}
+
+/// The query of a webhook's URL is a secret; what stands before it is shown.
+fn shown_destination(destination: &Destination) -> Value {
+    let Destination::WebHook(hook) = destination;
+    json!({
+        "endpointType": "WebHook",
+        "properties": {
+            "endpointBaseUrl": hook.base_url(), "maxEventsPerBatch": 1,
+            "preferredBatchSizeInKilobytes": 64,
+        },
+    })
+}
+
+fn state_name(state: &ProvisioningState) -> &'static str {
+    match state {
+        ProvisioningState::Succeeded => "Succeeded",
+        ProvisioningState::AwaitingManualAction { .. } => "AwaitingManualAction",
+        ProvisioningState::Failed => "Failed",
+    }
+}
+
+fn schema_name(schema: DeliverySchema) -> &'static str {
+    let known = subscription_body::SCHEMAS
+        .iter()
+        .find(|(_, known)| *known == schema);
+    known.map_or("EventGridSchema", |(name, _)| name)
+}

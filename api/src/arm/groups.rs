@@ -1,0 +1,265 @@
+//! Tenants, subscriptions, locations, resource groups, and the list of everything in them.
+//!
+//! Promise: deleting a group deletes what is in it before the answer is given.
+//! Source: reference management 3.
+
+use std::collections::BTreeMap;
+
+use gridpost_grid::directory::ResourceGroup;
+use gridpost_grid::manage::Created;
+use gridpost_grid::scope::Scope;
+use gridpost_model::ResourceId;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::envelope::Tags;
+use super::{
+    Answer, Call, communication, empty, json, lists, ok, providers, system_topics, topics,
+};
+use crate::problem::Refusal;
+
+/// The one place where everything is.
+pub(super) const LOCATION: &str = "local";
+
+/// The groups a path may end in, below `/subscriptions/{s}`.
+pub(super) async fn route(call: &Call<'_>) -> Answer {
+    let names = &call.address.names;
+    match (call.method(), &call.address.words()[..]) {
+        (&Method::GET, ["tenants"]) => ok(json!({"value": [tenant(call)]})),
+        (&Method::GET, ["providers"]) => providers::list(call),
+        (&Method::GET, ["subscriptions"]) => ok(json!({
+            "value": [subscription(call)], "count": {"type": "Total", "value": 1},
+        })),
+        (&Method::GET, ["subscriptions", _]) => ok(subscription(call)),
+        (&Method::GET, ["subscriptions", _, "locations"]) => ok(json!({"value": [location(call)]})),
+        (&Method::GET, ["subscriptions", _, "providers"]) => providers::list(call),
+        (&Method::GET, ["subscriptions", _, "resources"]) => resources(call, None),
+        (&Method::GET, ["subscriptions", _, "resourcegroups"]) => list(call),
+        (_, ["subscriptions", _, "resourcegroups", _]) => group(call, &names[3]).await,
+        (&Method::GET, ["subscriptions", _, "resourcegroups", _, "resources"]) => {
+            resources(call, Some(&names[3]))
+        }
+        _ => Err(call.unknown_type()),
+    }
+}
+
+fn tenant(call: &Call<'_>) -> Value {
+    let id = &call.parts.tenant.tenant_id;
+    json!({
+        "id": format!("/tenants/{id}"), "tenantId": id, "countryCode": "US",
+        "displayName": "Local", "domains": ["localhost"], "tenantCategory": "Home",
+        "defaultDomain": "localhost", "tenantType": "AAD",
+    })
+}
+
+fn subscription(call: &Call<'_>) -> Value {
+    let tenant = &call.parts.tenant;
+    json!({
+        "id": format!("/subscriptions/{}", tenant.subscription_id),
+        "authorizationSource": "RoleBased", "managedByTenants": [],
+        "subscriptionId": tenant.subscription_id, "tenantId": tenant.tenant_id,
+        "displayName": "Local Subscription", "state": "Enabled",
+        "subscriptionPolicies": {
+            "locationPlacementId": "Local_2026-01-01", "quotaId": "Local_2026-01-01",
+            "spendingLimit": "Off",
+        },
+    })
+}
+
+fn location(call: &Call<'_>) -> Value {
+    json!({
+        "id": format!("/subscriptions/{}/locations/{LOCATION}", call.parts.tenant.subscription_id),
+        "name": LOCATION, "type": "Region", "displayName": "Local",
+        "regionalDisplayName": "Local",
+        "metadata": {
+            "regionType": "Physical", "regionCategory": "Recommended", "geography": "Local",
+            "longitude": "0", "latitude": "0", "physicalLocation": "Local", "pairedRegion": [],
+        },
+    })
+}
+
+async fn group(call: &Call<'_>, name: &str) -> Answer {
+    let id = group_id(call, name)?;
+    let found = call.parts.grid.resource_group(&id);
+    match *call.method() {
+        Method::PUT => put(call, id).await,
+        Method::DELETE => delete(call, &id).await,
+        Method::HEAD if found.is_some() => empty(StatusCode::NO_CONTENT),
+        Method::HEAD => empty(StatusCode::NOT_FOUND),
+        Method::GET => ok(shown(
+            &*found.ok_or_else(|| Refusal::group_not_found(name))?,
+        )),
+        Method::PATCH => patch(call, &*found.ok_or_else(|| Refusal::group_not_found(name))?).await,
+        _ => Err(call.not_allowed()),
+    }
+}
+
+fn group_id(call: &Call<'_>, name: &str) -> Result<ResourceId, Refusal> {
+    let subscription = &call.parts.tenant.subscription_id;
+    let text = format!("/subscriptions/{subscription}/resourceGroups/{name}");
+    text.parse().map_err(|_| Refusal::group_not_found(name))
+}
+
+#[derive(Deserialize)]
+struct GroupBody {
+    location: Option<String>,
+    tags: Option<Tags>,
+}
+
+async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
+    let body: GroupBody = call.body()?;
+    let location = body
+        .location
+        .filter(|location| !location.is_empty())
+        .ok_or_else(|| {
+            let message = "The location property is required for this definition.";
+            Refusal::new(StatusCode::BAD_REQUEST, "LocationRequired", message)
+        })?;
+    let tags = body.tags.unwrap_or_default();
+    let (group, created) = call
+        .parts
+        .grid
+        .put_resource_group(id, location, tags)
+        .await?;
+    let status = match created {
+        Created::New => StatusCode::CREATED,
+        Created::Updated => StatusCode::OK,
+    };
+    Ok(json(status, shown(&group)))
+}
+
+async fn patch(call: &Call<'_>, group: &ResourceGroup) -> Answer {
+    let body: GroupBody = call.body()?;
+    let tags = body.tags.unwrap_or_else(|| group.tags.clone());
+    let location = group.location.clone();
+    let (group, _) = call
+        .parts
+        .grid
+        .put_resource_group(group.id.clone(), location, tags)
+        .await?;
+    ok(shown(&group))
+}
+
+/// Everything inside goes first, so a deletion cut short can be asked for again.
+async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
+    if call.parts.grid.resource_group(id).is_none() {
+        return Err(Refusal::group_not_found(id.name()));
+    }
+    let scope = Scope::ResourceGroup {
+        subscription: call.parts.tenant.subscription_id.clone(),
+        group: id.name().to_owned(),
+    };
+    for service in call.parts.comms.resources(&scope) {
+        call.parts.comms.delete_resource(&service.id).await?;
+    }
+    call.parts.grid.delete_resource_group(id).await?;
+    empty(StatusCode::OK)
+}
+
+fn list(call: &Call<'_>) -> Answer {
+    let scope = Scope::Subscription(call.parts.tenant.subscription_id.clone());
+    let groups = call.parts.grid.resource_groups(&scope);
+    lists::answer(call, groups.iter().map(|group| shown(group)).collect())
+}
+
+fn shown(group: &ResourceGroup) -> Value {
+    json!({
+        "id": group.id, "name": group.id.name(), "type": "Microsoft.Resources/resourceGroups",
+        "location": group.location, "tags": group.tags,
+        "properties": {"provisioningState": "Succeeded"},
+    })
+}
+
+/// `az resource list`: everything, without its properties.
+fn resources(call: &Call<'_>, group: Option<&str>) -> Answer {
+    let subscription = call.parts.tenant.subscription_id.clone();
+    let scope = match group {
+        Some(group) => Scope::ResourceGroup {
+            subscription,
+            group: group.to_owned(),
+        },
+        None => Scope::Subscription(subscription),
+    };
+    let mut all = communication::all(call, &scope);
+    all.extend(topics::all(call, &scope));
+    all.extend(system_topics::all(call, &scope));
+    let wanted = call
+        .query("$filter")
+        .map(|text| equalities(&text))
+        .transpose()?;
+    let all = all.into_iter().filter(|one| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.iter().all(|(key, value)| has(one, key, value)))
+    });
+    ok(json!({"value": all.map(without_properties).collect::<Vec<_>>()}))
+}
+
+/// `resourceType eq 'x' and resourceGroup eq 'y'`.
+fn equalities(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
+    let read = |clause: &str| {
+        let (key, value) = clause.trim().split_once(" eq ")?;
+        let value = value.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+        let key = key.trim().to_ascii_lowercase();
+        let known = ["resourcetype", "resourcegroup", "name", "location"];
+        known
+            .contains(&key.as_str())
+            .then(|| (key, value.to_owned()))
+    };
+    let clauses: Option<_> = text
+        .split(" and ")
+        .filter(|one| !one.trim().is_empty())
+        .map(read)
+        .collect();
+    clauses.ok_or_else(|| {
+        let message = format!("The filter '{text}' is not supported; use property eq 'value'.");
+        Refusal::invalid_field("$filter", message)
+    })
+}
+
+fn has(one: &Value, key: &str, value: &str) -> bool {
+    let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default();
+    let id: Option<ResourceId> = text("id").parse().ok();
+    let found = match key {
+        "resourcetype" => text("type"),
+        "resourcegroup" => id
+            .as_ref()
+            .and_then(ResourceId::resource_group)
+            .unwrap_or_default(),
+        other => text(other),
+    };
+    found.eq_ignore_ascii_case(value)
+}
+
+fn without_properties(mut one: Value) -> Value {
+    if let Some(fields) = one.as_object_mut() {
+        fields.retain(|name, _| {
+            matches!(name.as_str(), "id" | "name" | "type" | "location" | "tags")
+        });
+    }
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_filtered_by_equalities() {
+        let one = json!({
+            "id": "/subscriptions/s/resourceGroups/RG/providers/A.B/c/d",
+            "name": "d", "type": "A.B/c", "location": "local",
+        });
+        let holds = |filter: &str| {
+            equalities(filter)
+                .unwrap()
+                .iter()
+                .all(|(k, v)| has(&one, k, v))
+        };
+        assert!(holds("resourceType eq 'a.b/C' and resourceGroup eq 'rg'"));
+        assert!(!holds("resourceType eq 'a.b/x'"));
+        assert!(holds(""));
+        assert!(equalities("substringof('x', name)").is_err());
+    }
+}
