@@ -75,14 +75,17 @@ pub(crate) struct SourceState {
 impl SourceState {
     fn new(kind: TopicKind, subscriptions: OrdMap<String, Arc<EventSubscription>>) -> Self {
         // A failed subscription receives nothing; one that waits for a visit collects its events.
-        let wanting = subscriptions
+        let open: Vec<_> = subscriptions
             .values()
-            .filter(|one| one.state != ProvisioningState::Failed);
-        let index = TopicIndex::new(kind, wanting);
+            .filter(|one| one.state != ProvisioningState::Failed)
+            .collect();
+        let index = TopicIndex::new(kind, open.iter().copied());
+        let lanes = open.iter().map(|one| one.lane).collect();
         Self {
             kind,
             subscriptions,
             index,
+            lanes,
         }
     }
 }

@@ -65,5 +65,6 @@ pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result
         inner.delivery.close_lane(one.lane).await;
         notice::send(inner, one);
     }
+    inner.delivery.topics().forget(source);
     Ok(())
 }

@@ -1,0 +1,796 @@
+//! What exists and how it comes to exist. Tests are named after the sections of the Event Grid reference.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use gridpost_grid::confirm::ConfirmError;
+use gridpost_grid::directory::SecretHash;
+use gridpost_grid::handshake::Answer;
+use gridpost_grid::manage::{Created, ManageError};
+use gridpost_grid::scope::Scope;
+use gridpost_grid::subscriptions::{
+    FilterPatch, Source, SubscribeError, SubscriptionPatch, SubscriptionSpec,
+};
+use gridpost_grid::system_topics::SystemTopicSpec;
+use gridpost_grid::topics::TopicSpec;
+use gridpost_model::filter::TopicKind;
+use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
+use gridpost_model::{Clock as _, EventSchema, Filter, ResourceId, Secret, WhichKey};
+use gridpost_sim::SeededChance;
+use gridpost_store::Partition;
+use http::Method;
+
+use crate::endpoint::{Endpoint, Reply, Seen};
+use crate::world::{
+    BEGINNING, GROUP, World, communication, system_topic_id, topic_id, until, visited,
+};
+
+fn topic_spec() -> TopicSpec {
+    TopicSpec {
+        location: "local".into(),
+        tags: BTreeMap::new(),
+        input_schema: EventSchema::EventGrid,
+        disable_local_auth: false,
+    }
+}
+
+/// Answers validation with 200 and nothing else, as endpoints do that want a person to decide.
+fn undecided(seen: &Seen) -> Reply {
+    match seen.header("aeg-event-type") {
+        "SubscriptionValidation" => Reply::Says(200, Vec::new(), "OK".into()),
+        _ => Reply::agreeing(seen),
+    }
+}
+
+impl World {
+    async fn put(
+        &self,
+        name: &str,
+        spec: SubscriptionSpec,
+    ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
+        self.grid
+            .put_event_subscription(&communication(), name, spec)
+            .await
+    }
+
+    fn one(&self, name: &str) -> Option<Arc<EventSubscription>> {
+        self.grid.event_subscription(&communication().id, name)
+    }
+
+    async fn awaiting(&self, name: &str, endpoint: &Endpoint) -> String {
+        let (made, _) = self
+            .put(name, SubscriptionSpec::to(endpoint.url()))
+            .await
+            .unwrap();
+        assert!(matches!(
+            made.state,
+            ProvisioningState::AwaitingManualAction { .. }
+        ));
+        endpoint.seen().last().unwrap().validation_url()
+    }
+}
+
+#[tokio::test]
+async fn section_4_1_an_endpoint_that_answers_the_code_is_subscribed_at_once() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let (made, created) = world
+        .put("es1", SubscriptionSpec::to(endpoint.url()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (made.state.clone(), created),
+        (ProvisioningState::Succeeded, Created::New)
+    );
+
+    let question = endpoint.nth(1).await;
+    assert_eq!(question.method, Method::POST);
+    assert_eq!(question.target, "/hook?code=s3cret");
+    assert_eq!(question.header("aeg-event-type"), "SubscriptionValidation");
+    assert_eq!(question.header("aeg-subscription-name"), "ES1");
+    assert_eq!(question.header("accept"), "");
+    assert_eq!(question.json()[0]["topic"], communication().id.as_str());
+}
+
+#[tokio::test]
+async fn section_4_1_any_other_answer_fails_the_creation_and_says_what_came_back() {
+    let world = World::start();
+    for status in [202, 302, 400, 404, 500] {
+        let endpoint =
+            Endpoint::start(move |_| Reply::Says(status, Vec::new(), "nope".into())).await;
+        let refused = world
+            .put("es1", SubscriptionSpec::to(endpoint.url()))
+            .await
+            .unwrap_err();
+        let SubscribeError::HandshakeFailed {
+            message,
+            transcript,
+        } = refused
+        else {
+            panic!("{status}: {refused}");
+        };
+        assert!(message.starts_with("Webhook validation handshake failed for http://127.0.0.1:"));
+        assert!(
+            message.contains("/hook. Http POST request failed with response code "),
+            "{message}"
+        );
+        assert!(!message.contains("s3cret"));
+        let [exchange] = &transcript.exchanges[..] else {
+            panic!("{transcript}")
+        };
+        let Answer::Answered {
+            status: shown,
+            body,
+            ..
+        } = &exchange.answer
+        else {
+            panic!("{transcript}");
+        };
+        assert_eq!((*shown, body.as_str()), (status, "nope"));
+        assert!(!transcript.to_string().contains("s3cret"));
+        assert!(world.one("es1").is_none());
+    }
+    assert!(world.grid.system_topics(&Scope::Everywhere).is_empty());
+}
+
+#[tokio::test]
+async fn section_4_1_an_endpoint_that_is_not_there_fails_the_creation() {
+    let world = World::start();
+    // Bound and closed again, so that nothing listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let refused = world
+        .put("es1", SubscriptionSpec::to(url))
+        .await
+        .unwrap_err();
+    let SubscribeError::HandshakeFailed {
+        message,
+        transcript,
+    } = refused
+    else {
+        panic!("{refused}")
+    };
+    assert!(message.contains("response code Unknown"), "{message}");
+    assert!(matches!(transcript.exchanges[0].answer, Answer::Failed(_)));
+}
+
+#[tokio::test]
+async fn section_4_1_after_a_time_out_the_endpoint_is_asked_again_5_s_later() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|_| Reply::Hangs).await;
+    let grid = world.grid.clone();
+    let spec = SubscriptionSpec::to(endpoint.url());
+    let put = tokio::spawn(async move {
+        grid.put_event_subscription(&communication(), "es1", spec)
+            .await
+    });
+    endpoint.nth(1).await;
+    world.advance(Duration::from_secs(30));
+    let again = BEGINNING + Duration::from_secs(35);
+    until("the pause is entered", || {
+        world.clock.next_alarm() == Some(again)
+    })
+    .await;
+    assert_eq!(endpoint.seen().len(), 1);
+
+    endpoint.answer(Reply::agreeing);
+    world.clock.turn_to(again);
+    let (made, _) = put.await.unwrap().unwrap();
+    assert_eq!(made.state, ProvisioningState::Succeeded);
+    assert_eq!(endpoint.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn section_4_1_a_200_without_the_code_waits_for_a_visit() {
+    let world = World::start();
+    let endpoint = Endpoint::start(undecided).await;
+    let url = world.awaiting("es1", &endpoint).await;
+    assert!(
+        url.starts_with("https://127.0.0.1:8480/eventsubscriptions/"),
+        "{url}"
+    );
+    let (lane, token) = visited(&url);
+    assert_eq!(lane, world.one("es1").unwrap().lane);
+
+    let wrong = world.grid.confirm(lane, &Secret::new("guess")).await;
+    assert!(matches!(wrong, Err(ConfirmError::Unknown)));
+    let confirmed = world.grid.confirm(lane, &token).await.unwrap();
+    assert_eq!(confirmed.name, "es1");
+    assert_eq!(
+        world.one("es1").unwrap().state,
+        ProvisioningState::Succeeded
+    );
+    assert!(matches!(
+        world.grid.confirm(lane, &token).await,
+        Err(ConfirmError::Unknown)
+    ));
+}
+
+#[tokio::test]
+async fn section_4_1_a_visit_while_the_endpoint_still_answers_counts() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|_| Reply::Hangs).await;
+    let grid = world.grid.clone();
+    let spec = SubscriptionSpec::to(endpoint.url());
+    let put = tokio::spawn(async move {
+        grid.put_event_subscription(&communication(), "es1", spec)
+            .await
+    });
+    let (lane, token) = visited(&endpoint.nth(1).await.validation_url());
+    world.grid.confirm(lane, &token).await.unwrap();
+    // The first request is given up, the second is answered without a code.
+    endpoint.answer(undecided);
+    world.advance(Duration::from_secs(30));
+    let again = BEGINNING + Duration::from_secs(35);
+    until("the pause is entered", || {
+        world.clock.next_alarm() == Some(again)
+    })
+    .await;
+    world.clock.turn_to(again);
+    assert_eq!(
+        put.await.unwrap().unwrap().0.state,
+        ProvisioningState::Succeeded
+    );
+}
+
+#[tokio::test]
+async fn section_4_1_when_the_window_passes_the_subscription_fails_and_can_be_created_again() {
+    let world = World::start();
+    let endpoint = Endpoint::start(undecided).await;
+    let url = world.awaiting("es1", &endpoint).await;
+    let before = world.one("es1").unwrap();
+    assert_eq!(world.text("1", "15551").await, 1);
+
+    world.advance(Duration::from_secs(600));
+    until("the window has passed", || {
+        world.one("es1").unwrap().state == ProvisioningState::Failed
+    })
+    .await;
+    assert_eq!(world.text("2", "15551").await, 0);
+    let (lane, token) = visited(&url);
+    assert!(matches!(
+        world.grid.confirm(lane, &token).await,
+        Err(ConfirmError::Unknown)
+    ));
+
+    endpoint.answer(Reply::agreeing);
+    let (after, created) = world
+        .put("es1", SubscriptionSpec::to(endpoint.url()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (after.state.clone(), created),
+        (ProvisioningState::Succeeded, Created::Updated)
+    );
+    assert_ne!(after.lane, before.lane);
+    assert_eq!(world.text("3", "15551").await, 1);
+    assert_eq!(endpoint.nth(3).await.json()[0]["id"], "3");
+}
+
+#[tokio::test]
+async fn section_4_1_events_wait_until_somebody_confirms() {
+    let world = World::start();
+    let endpoint = Endpoint::start(undecided).await;
+    let url = world.awaiting("es1", &endpoint).await;
+    assert_eq!(world.text("kept", "15551").await, 1);
+    assert_eq!(endpoint.seen().len(), 1);
+    let (lane, token) = visited(&url);
+    world.grid.confirm(lane, &token).await.unwrap();
+    assert_eq!(endpoint.nth(2).await.json()[0]["id"], "kept");
+}
+
+#[tokio::test]
+async fn section_4_2_cloud_events_endpoints_are_asked_by_options() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let spec = SubscriptionSpec {
+        delivery_schema: DeliverySchema::CloudEvents,
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    let (made, _) = world.put("es1", spec.clone()).await.unwrap();
+    assert_eq!(made.state, ProvisioningState::Succeeded);
+    let question = endpoint.nth(1).await;
+    assert_eq!(
+        (question.method.clone(), question.body.len()),
+        (Method::OPTIONS, 0)
+    );
+    assert_eq!(
+        question.header("webhook-request-origin"),
+        "eventgrid.azure.net"
+    );
+
+    endpoint.answer(|_| Reply::status(204));
+    let (later, _) = world.put("es2", spec.clone()).await.unwrap();
+    assert!(matches!(
+        later.state,
+        ProvisioningState::AwaitingManualAction { .. }
+    ));
+    let (lane, token) = visited(&endpoint.nth(2).await.validation_url());
+    world.grid.confirm(lane, &token).await.unwrap();
+    assert_eq!(
+        world.one("es2").unwrap().state,
+        ProvisioningState::Succeeded
+    );
+
+    endpoint.answer(|_| Reply::status(404));
+    let refused = world.put("es3", spec).await;
+    assert!(matches!(
+        refused,
+        Err(SubscribeError::HandshakeFailed { .. })
+    ));
+}
+
+#[tokio::test]
+async fn section_4_3_a_deletion_is_told_to_an_endpoint_that_had_agreed() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    assert!(
+        world
+            .grid
+            .delete_event_subscription(&communication().id, "ES1")
+            .await
+            .unwrap()
+    );
+    let notice = endpoint.nth(2).await;
+    assert_eq!(notice.header("aeg-event-type"), "SubscriptionDeletion");
+    let event = &notice.json()[0];
+    assert_eq!(
+        event["eventType"],
+        "Microsoft.EventGrid.SubscriptionDeletedEvent"
+    );
+    let id = format!(
+        "{}/providers/Microsoft.EventGrid/eventSubscriptions/es1",
+        communication().id
+    );
+    assert_eq!(event["data"]["eventSubscriptionId"], id.as_str());
+
+    assert_eq!(world.text("1", "15551").await, 0);
+    assert!(
+        !world
+            .grid
+            .delete_event_subscription(&communication().id, "es1")
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn section_3_3_a_subscription_retires_at_its_expiration() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let expires = BEGINNING + Duration::from_secs(3_600);
+    let spec = SubscriptionSpec {
+        expires: Some(expires),
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    world.put("es1", spec).await.unwrap();
+    world.advance(Duration::from_secs(3_599));
+    tokio::task::yield_now().await;
+    assert!(world.one("es1").is_some());
+    world.advance(Duration::from_secs(1));
+    until("the subscription is gone", || world.one("es1").is_none()).await;
+    assert_eq!(
+        endpoint.nth(2).await.header("aeg-event-type"),
+        "SubscriptionDeletion"
+    );
+}
+
+#[tokio::test]
+async fn what_expired_while_nobody_was_there_retires_at_the_start() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let expires = BEGINNING + Duration::from_secs(60);
+    let spec = SubscriptionSpec {
+        expires: Some(expires),
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    world.put("es1", spec).await.unwrap();
+    let clock = world.clock.clone();
+    clock.turn_to(BEGINNING + Duration::from_secs(59));
+    let closing = world.restart();
+    let world = closing.await;
+    world.advance(Duration::from_secs(60));
+    until("the subscription is gone", || world.one("es1").is_none()).await;
+}
+
+#[tokio::test]
+async fn section_2_10_subscribing_to_a_source_makes_its_system_topic_once() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    world.subscribe("es2", &endpoint).await;
+    let [topic] = &world.grid.system_topics(&Scope::Everywhere)[..] else {
+        panic!("one topic")
+    };
+    assert_eq!(
+        (topic.source.clone(), topic.location.as_str()),
+        (communication().id, "global")
+    );
+    assert_eq!(topic.id.resource_group(), Some("rg"));
+
+    // The system topic shows the same subscriptions, and takes them along when it goes.
+    let names = |of: &ResourceId| {
+        let all = world.grid.event_subscriptions(Some(of), &Scope::Everywhere);
+        all.iter().map(|one| one.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&topic.id), ["es1", "es2"]);
+    assert_eq!(names(&communication().id), ["es1", "es2"]);
+    assert!(world.grid.delete_system_topic(&topic.id).await.unwrap());
+    assert_eq!(names(&communication().id), Vec::<String>::new());
+    assert_eq!(world.text("1", "15551").await, 0);
+}
+
+#[tokio::test]
+async fn section_2_10_a_source_has_one_system_topic() {
+    let world = World::start();
+    let spec = || SystemTopicSpec {
+        location: "global".into(),
+        tags: BTreeMap::from([("a".into(), "b".into())]),
+        source: communication().id,
+        topic_type: "Microsoft.Communication.CommunicationServices".into(),
+    };
+    let first = world
+        .grid
+        .put_system_topic(system_topic_id("st1"), spec())
+        .await
+        .unwrap();
+    assert_eq!(first.1, Created::New);
+    let again = world
+        .grid
+        .put_system_topic(system_topic_id("ST1"), spec())
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.1, again.0.id.as_str()),
+        (Created::Updated, first.0.id.as_str())
+    );
+    let second = world
+        .grid
+        .put_system_topic(system_topic_id("st2"), spec())
+        .await;
+    assert!(matches!(second, Err(ManageError::Conflict(_))));
+
+    let source = Source {
+        id: system_topic_id("st1"),
+        kind: TopicKind::Communication,
+    };
+    let endpoint = Endpoint::agreeing().await;
+    let nested = SubscriptionSpec::to(endpoint.url());
+    let (made, _) = world
+        .grid
+        .put_event_subscription(&source, "es1", nested)
+        .await
+        .unwrap();
+    assert_eq!(made.source, communication().id);
+    assert_eq!(world.text("1", "15551").await, 1);
+}
+
+#[tokio::test]
+async fn section_3_3_a_patch_keeps_what_it_does_not_name() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let spec = SubscriptionSpec {
+        filter: Filter {
+            subject_begins_with: "phonenumber/1555".into(),
+            ..Filter::default()
+        },
+        labels: vec!["l1".into()],
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    let (before, _) = world.put("es1", spec).await.unwrap();
+    let filter = FilterPatch {
+        subject_ends_with: Some("7".into()),
+        ..FilterPatch::default()
+    };
+    let patch = SubscriptionPatch {
+        filter,
+        ..SubscriptionPatch::default()
+    };
+    let source = communication().id;
+    let after = world
+        .grid
+        .patch_event_subscription(&source, "ES1", patch)
+        .await
+        .unwrap();
+    assert_eq!((after.lane, after.name.as_str()), (before.lane, "es1"));
+    assert_eq!(
+        (&after.labels, &after.destination),
+        (&before.labels, &before.destination)
+    );
+    assert_eq!(world.text("1", "15551").await, 0);
+    assert_eq!(world.text("2", "15557").await, 1);
+
+    let absent = world
+        .grid
+        .patch_event_subscription(&source, "es9", SubscriptionPatch::default())
+        .await;
+    assert!(matches!(absent, Err(SubscribeError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn an_update_that_the_endpoint_refuses_changes_nothing() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    let before = world.one("es1").unwrap();
+    endpoint.answer(|_| Reply::status(500));
+    let patch = SubscriptionPatch {
+        labels: Some(vec!["x".into()]),
+        ..SubscriptionPatch::default()
+    };
+    let refused = world
+        .grid
+        .patch_event_subscription(&communication().id, "es1", patch)
+        .await;
+    assert!(matches!(
+        refused,
+        Err(SubscribeError::HandshakeFailed { .. })
+    ));
+    assert_eq!(world.one("es1").unwrap(), before);
+    assert_eq!(world.text("1", "15551").await, 1);
+}
+
+#[tokio::test]
+async fn two_at_once_for_one_subscription_do_not_mix() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let lane = world.subscribe("es1", &endpoint).await;
+    endpoint.answer(|_| Reply::Hangs);
+    let (grid, spec) = (world.grid.clone(), SubscriptionSpec::to(endpoint.url()));
+    let slow = tokio::spawn(async move {
+        grid.put_event_subscription(&communication(), "es1", spec)
+            .await
+    });
+    endpoint.nth(2).await;
+    let second = world.put("es1", SubscriptionSpec::to(endpoint.url())).await;
+    assert!(matches!(second, Err(SubscribeError::InProgress(_))));
+    // Once the slow one has gone, the way is free.
+    slow.abort();
+    let _ = slow.await;
+    endpoint.answer(Reply::agreeing);
+    assert_eq!(world.subscribe("es1", &endpoint).await, lane);
+}
+
+#[tokio::test]
+async fn a_subscription_deleted_while_its_endpoint_was_asked_stays_deleted() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    endpoint.answer(|_| Reply::Hangs);
+    let (grid, spec) = (world.grid.clone(), SubscriptionSpec::to(endpoint.url()));
+    let slow = tokio::spawn(async move {
+        grid.put_event_subscription(&communication(), "es1", spec)
+            .await
+    });
+    endpoint.nth(2).await;
+    world
+        .grid
+        .delete_event_subscription(&communication().id, "es1")
+        .await
+        .unwrap();
+    endpoint.answer(Reply::agreeing);
+    // The question hangs until its time is up, then it is asked again and answered.
+    world.advance(Duration::from_secs(30));
+    until("the second question is asked", || {
+        world.advance(Duration::from_secs(1));
+        slow.is_finished()
+    })
+    .await;
+    assert!(matches!(
+        slow.await.unwrap(),
+        Err(SubscribeError::InProgress(_))
+    ));
+    assert!(world.one("es1").is_none());
+}
+
+#[tokio::test]
+async fn a_lane_number_is_never_given_out_twice() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let mut lanes = vec![world.subscribe("es1", &endpoint).await];
+    assert_eq!(
+        lanes[0].0 >> 48,
+        u64::from(Partition::of(&communication().id).0)
+    );
+    world
+        .grid
+        .delete_event_subscription(&communication().id, "es1")
+        .await
+        .unwrap();
+    lanes.push(world.subscribe("es1", &endpoint).await);
+    let world = world.restart().await;
+    lanes.push(world.subscribe("es2", &endpoint).await);
+    world.grid.remove_source(&communication().id).await.unwrap();
+    lanes.push(world.subscribe("es1", &endpoint).await);
+    let mut distinct = lanes.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct, lanes);
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let (topic, _) = world
+        .grid
+        .put_topic(topic_id("orders"), topic_spec())
+        .await
+        .unwrap();
+    world.subscribe("es1", &endpoint).await;
+    let subscription = world.one("es1").unwrap();
+    let system_topics = world.grid.system_topics(&Scope::Everywhere);
+    let tags = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    let (group, _) = world
+        .grid
+        .put_resource_group(GROUP.parse().unwrap(), "local".into(), tags)
+        .await
+        .unwrap();
+    let hash = SecretHash::of(&Secret::new("s3cret"), &SeededChance::new(9));
+    world.grid.put_principal("3333-AB", hash).await.unwrap();
+
+    let world = world.restart().await;
+    assert_eq!(world.grid.topic_named("ORDERS").unwrap(), topic);
+    assert_eq!(world.one("es1").unwrap(), subscription);
+    assert_eq!(world.grid.system_topics(&Scope::Everywhere), system_topics);
+    assert_eq!(
+        world
+            .grid
+            .resource_group(&GROUP.to_uppercase().parse().unwrap()),
+        Some(group)
+    );
+    let principal = world.grid.principal("3333-ab").unwrap();
+    assert!(principal.secret.accepts(&Secret::new("s3cret")));
+    assert_eq!(world.text("1", "15551").await, 1);
+}
+
+#[tokio::test]
+async fn section_3_3_topic_names_are_unique_and_keys_stay() {
+    let world = World::start();
+    let (topic, created) = world
+        .grid
+        .put_topic(topic_id("orders"), topic_spec())
+        .await
+        .unwrap();
+    assert_eq!(created, Created::New);
+    let (again, created) = world
+        .grid
+        .put_topic(topic_id("Orders"), topic_spec())
+        .await
+        .unwrap();
+    assert_eq!(
+        (created, &again.keys, &again.id),
+        (Created::Updated, &topic.keys, &topic.id)
+    );
+
+    let elsewhere =
+        "/subscriptions/sub/resourceGroups/other/providers/Microsoft.EventGrid/topics/orders";
+    let taken = world
+        .grid
+        .put_topic(elsewhere.parse().unwrap(), topic_spec())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        taken.to_string(),
+        "Topic with the specified name already exists. Choose a different topic name."
+    );
+    let moved = TopicSpec {
+        location: "mars".into(),
+        ..topic_spec()
+    };
+    assert!(matches!(
+        world.grid.put_topic(topic_id("orders"), moved).await,
+        Err(ManageError::Conflict(_))
+    ));
+    let other = world
+        .grid
+        .regenerate_topic_key(&topic.id, WhichKey::Second)
+        .await
+        .unwrap();
+    assert_eq!(other.keys.first, topic.keys.first);
+    assert_ne!(other.keys.second, topic.keys.second);
+}
+
+#[tokio::test]
+async fn a_topic_takes_its_subscriptions_along() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let source = Source {
+        id: topic_id("orders"),
+        kind: TopicKind::Custom,
+    };
+    let spec = SubscriptionSpec::to(endpoint.url());
+    let unknown = world
+        .grid
+        .put_event_subscription(&source, "es1", spec.clone())
+        .await;
+    assert!(matches!(unknown, Err(SubscribeError::UnknownSource(_))));
+
+    world
+        .grid
+        .put_topic(source.id.clone(), topic_spec())
+        .await
+        .unwrap();
+    world
+        .grid
+        .put_event_subscription(&source, "es1", spec)
+        .await
+        .unwrap();
+    assert!(world.grid.delete_topic(&source.id).await.unwrap());
+    assert!(world.grid.topic_named("orders").is_err());
+    assert!(world.grid.event_subscription(&source.id, "es1").is_none());
+    assert_eq!(
+        endpoint.nth(2).await.header("aeg-event-type"),
+        "SubscriptionDeletion"
+    );
+    assert!(!world.grid.delete_topic(&source.id).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_resource_group_goes_with_what_lies_in_it() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let group = GROUP.parse().unwrap();
+    world
+        .grid
+        .put_resource_group(GROUP.parse().unwrap(), "local".into(), BTreeMap::new())
+        .await
+        .unwrap();
+    world
+        .grid
+        .put_topic(topic_id("orders"), topic_spec())
+        .await
+        .unwrap();
+    world.subscribe("es1", &endpoint).await;
+    let scope = Scope::ResourceGroup {
+        subscription: "SUB".into(),
+        group: "RG".into(),
+    };
+    assert_eq!(world.grid.event_subscriptions(None, &scope).len(), 1);
+    assert!(world.grid.delete_resource_group(&group).await.unwrap());
+    assert!(world.grid.topics(&scope).is_empty());
+    assert!(world.grid.system_topics(&scope).is_empty());
+    assert!(world.grid.event_subscriptions(None, &scope).is_empty());
+    assert!(!world.grid.delete_resource_group(&group).await.unwrap());
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_change_is_finished_when_its_client_hangs_up() {
+    let world = World::start();
+    let grid = world.grid.clone();
+    let mut put = Box::pin(grid.put_topic(topic_id("orders"), topic_spec()));
+    // Polled once, so that the change has begun, and dropped.
+    assert!(poll_once(put.as_mut()).is_pending());
+    drop(put);
+    until("the topic is there", || {
+        world.grid.topic_named("orders").is_ok()
+    })
+    .await;
+    let world = world.restart().await;
+    assert!(world.grid.topic_named("orders").is_ok());
+}
+
+#[tokio::test]
+async fn time_in_the_past_is_no_time_for_an_expiration() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let expires = Some(world.clock.now());
+    let spec = SubscriptionSpec {
+        expires,
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    let refused = world.put("es1", spec).await.unwrap_err();
+    assert!(
+        matches!(&refused, SubscribeError::Invalid(invalid) if invalid.field == "expirationTimeUtc")
+    );
+    assert_eq!(endpoint.seen().len(), 0);
+}

@@ -1,0 +1,173 @@
+//! One router with everything it needs, and the hands to turn its clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gridpost_grid::outbound::{self, Reach};
+use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
+use gridpost_grid::{Grid, Limits, Settings};
+use gridpost_model::filter::TopicKind;
+use gridpost_model::subscription::LaneId;
+use gridpost_model::{Clock as _, Event, ResourceId, Secret, Timestamp, event::NewEvent};
+use gridpost_sim::{SeededChance, VirtualClock};
+use gridpost_store::{Options, Partition, Store, StoreError, WriteError};
+use tempfile::TempDir;
+
+use crate::endpoint::Endpoint;
+
+/// When every test begins.
+pub(crate) const BEGINNING: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+pub(crate) const GROUP: &str = "/subscriptions/sub/resourceGroups/rg";
+
+/// A router on a folder of its own.
+pub(crate) struct World {
+    pub(crate) grid: Grid,
+    pub(crate) store: Store,
+    pub(crate) clock: VirtualClock,
+    chance_seed: u64,
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open(folder, VirtualClock::at(BEGINNING), 1)
+    }
+
+    fn open(folder: TempDir, clock: VirtualClock, chance_seed: u64) -> Self {
+        let options = Options::new(folder.path(), Arc::new(clock.clone()));
+        let (store, recovery) = Store::open(options).unwrap();
+        let settings = Settings {
+            clock: Arc::new(clock.clone()),
+            chance: Arc::new(SeededChance::new(chance_seed)),
+            outbound: outbound::Settings {
+                reach: Reach {
+                    loopback: true,
+                    ..Reach::default()
+                },
+                plain_http: true,
+                extra_roots: Vec::new(),
+            },
+            public_url: "https://127.0.0.1:8480".into(),
+            spawn: Arc::new(|_, task| drop(tokio::spawn(task))),
+            limits: Limits::default(),
+        };
+        let grid = Grid::open(store.clone(), &recovery, settings).unwrap();
+        Self {
+            grid,
+            store,
+            clock,
+            chance_seed,
+            folder,
+        }
+    }
+
+    /// Ends the router in good order and starts it again on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            grid,
+            store,
+            clock,
+            chance_seed,
+            folder,
+        } = self;
+        grid.close().await;
+        store.close().await;
+        drop((grid, store));
+        Self::open(folder, clock, chance_seed + 1)
+    }
+
+    /// Turns the clock by that much.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.clock.turn_to(self.clock.now() + span);
+    }
+
+    /// Subscribes an endpoint to everything of the communication resource.
+    pub(crate) async fn subscribe(&self, name: &str, endpoint: &Endpoint) -> LaneId {
+        let spec = SubscriptionSpec::to(endpoint.url());
+        let made = self
+            .grid
+            .put_event_subscription(&communication(), name, spec)
+            .await;
+        made.unwrap().0.lane
+    }
+
+    /// Stages an inbound text, as communication services do, and returns how many lanes want it.
+    pub(crate) async fn text(&self, id: &str, from: &str) -> usize {
+        let source = communication().id;
+        let topic: Arc<str> = source.as_str().into();
+        let event = Event::event_grid(
+            &NewEvent {
+                id,
+                topic: &topic,
+                subject: &format!("/phonenumber/{from}"),
+                event_type: "Microsoft.Communication.SMSReceived",
+                event_time: "2027-01-15T08:00:00Z",
+                data_version: "1.0",
+                data: &serde_json::json!({"from": from}),
+            },
+            self.clock.now(),
+        )
+        .unwrap();
+        let grid = self.grid.clone();
+        let committed = self
+            .store
+            .write(Partition::of(&source.clone()), move |txn| {
+                Ok::<_, StoreError>(grid.stage(txn, &source, event))
+            })
+            .await;
+        committed
+            .map_err(WriteError::into_inner)
+            .unwrap()
+            .into_inner()
+    }
+}
+
+/// The communication resource of every test.
+pub(crate) fn communication() -> Source {
+    let id = format!("{GROUP}/providers/Microsoft.Communication/communicationServices/dev");
+    Source {
+        id: id.parse().unwrap(),
+        kind: TopicKind::Communication,
+    }
+}
+
+pub(crate) fn topic_id(name: &str) -> ResourceId {
+    format!("{GROUP}/providers/Microsoft.EventGrid/topics/{name}")
+        .parse()
+        .unwrap()
+}
+
+pub(crate) fn system_topic_id(name: &str) -> ResourceId {
+    format!("{GROUP}/providers/Microsoft.EventGrid/systemTopics/{name}")
+        .parse()
+        .unwrap()
+}
+
+/// Lane and token of a validation URL, as `api` reads them.
+pub(crate) fn visited(url: &str) -> (LaneId, Secret) {
+    let lane = url
+        .split("/eventsubscriptions/")
+        .nth(1)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let token = url.split("token=").nth(1).unwrap();
+    (LaneId(lane.parse().unwrap()), Secret::new(token))
+}
+
+/// Gives way to others until something is so. Fails when it does not become so in good time.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let patience = Duration::from_secs(20);
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(patience, waiting).await.is_ok(),
+        "waited in vain until {what}"
+    );
+}
