@@ -85,16 +85,24 @@ fn caller(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
     if allow(&principal, ACTION, resource.id.as_str()) {
         Ok(resource)
     } else {
-        let message = format!("The client '{}' may not act for this resource.", principal.client_id);
+        let message = format!(
+            "The client '{}' may not act for this resource.",
+            principal.client_id
+        );
         Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message))
     }
 }
 
 fn signer(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationService>, Refusal> {
-    let target = head.extensions.get::<RawTarget>().map_or(&head.uri, |raw| &raw.0);
+    let target = head
+        .extensions
+        .get::<RawTarget>()
+        .map_or(&head.uri, |raw| &raw.0);
     let request = SignedRequest {
         method: head.method.as_str(),
-        target: target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+        target: target
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str),
         host: host(head),
         headers: &head.headers,
         body,
@@ -102,7 +110,9 @@ fn signer(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
     let signers = parts.comms.all_resources();
     let found = hmac::verify(&request, &parts.host_names, &signers, parts.clock.now())?;
     if found.disable_local_auth {
-        return Err(Refusal::denied("Access keys are disabled for this resource."));
+        return Err(Refusal::denied(
+            "Access keys are disabled for this resource.",
+        ));
     }
     Ok(Arc::clone(found))
 }
@@ -111,7 +121,9 @@ fn signer(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
 fn resource_dialled(parts: &Parts, head: &Head) -> Result<Arc<CommunicationService>, Refusal> {
     let host = host(head);
     let all = parts.comms.all_resources();
-    let mut fitting = all.iter().filter(|one| one.host_name.eq_ignore_ascii_case(host));
+    let mut fitting = all
+        .iter()
+        .filter(|one| one.host_name.eq_ignore_ascii_case(host));
     match (&*all, fitting.next(), fitting.next()) {
         ([only], ..) | (_, Some(only), None) => Ok(Arc::clone(only)),
         _ => Err(Refusal::denied(
@@ -122,7 +134,11 @@ fn resource_dialled(parts: &Parts, head: &Head) -> Result<Arc<CommunicationServi
 
 fn host(head: &Head) -> &str {
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let header = || head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let header = || {
+        head.headers
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok())
+    };
     authority.or_else(header).unwrap_or_default()
 }
 
@@ -175,7 +191,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of its three parts.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     /// 400: something in the request is wrong.
@@ -189,10 +209,14 @@ impl Refusal {
     }
 
     /// 503: the store did not take the change; clients try again by themselves.
-    pub fn not_stored(error: &dyn std::error::Error) -> Self {
+    pub fn not_stored(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::warn!(error, "a call could not be stored");
         let message = "The request could not be stored at this moment. Please retry.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            message,
+        )
     }
 }
 
@@ -239,7 +263,10 @@ pub async fn echo_request_id(request: Request, next: Next) -> Response {
     let wants_it = headers
         .get("x-ms-return-client-request-id")
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    let id = headers.get("x-ms-client-request-id").filter(|_| wants_it).cloned();
+    let id = headers
+        .get("x-ms-client-request-id")
+        .filter(|_| wants_it)
+        .cloned();
     let mut response = next.run(request).await;
     if let Some(id) = id {
         response.headers_mut().insert("x-ms-client-request-id", id);
@@ -256,7 +283,15 @@ mod tests {
         for version in ["2021-03-07", "2020-07-20-preview1", "2024-12-10-preview"] {
             assert!(is_dated(version), "{version}");
         }
-        for version in ["", "1.0", "2021-3-7", "2021-03-07-", "2021-03-07x", "2021_03_07", "äöüäöüäöü"] {
+        for version in [
+            "",
+            "1.0",
+            "2021-3-7",
+            "2021-03-07-",
+            "2021-03-07x",
+            "2021_03_07",
+            "äöüäöüäöü",
+        ] {
             assert!(!is_dated(version), "{version}");
         }
     }
@@ -266,7 +301,9 @@ mod tests {
         let head = http::Request::get("/sms").body(()).unwrap().into_parts().0;
         let response = check_version(&head).unwrap_err().into_response();
         assert_eq!(response.status(), 400);
-        let body = axum::body::to_bytes(response.into_body(), 1 << 10).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 10)
+            .await
+            .unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             body,

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use gridpost_comms::sms::{
-    DeliveryReport, OptOutError, OptOutResult, Recipient, RecipientResult, SendError, SendOptions,
-    SendRequest,
+    DeliveryReport, OptOutError, OptOutResult, Recipient, RecipientResult, Repeatability,
+    SendError, SendOptions, SendRequest,
 };
 use gridpost_model::Timestamp;
 use http::{HeaderValue, StatusCode, header};
@@ -96,7 +96,10 @@ struct OptOutIn {
 impl OptOutsIn {
     fn of(call: &Call) -> Result<(String, Vec<String>), Refusal> {
         let asked: Self = call.json()?;
-        Ok((asked.from, asked.recipients.into_iter().map(|one| one.to).collect()))
+        Ok((
+            asked.from,
+            asked.recipients.into_iter().map(|one| one.to).collect(),
+        ))
     }
 }
 
@@ -115,21 +118,37 @@ type OptOutAnswer = Result<Json<Value<OptOutOut>>, Refusal>;
 
 async fn add_opt_outs(State(parts): State<Shared>, call: Call) -> OptOutAnswer {
     let (from, recipients) = OptOutsIn::of(&call)?;
-    opt_out_answer(parts.comms.add_opt_outs(&call.resource, &from, &recipients).await)
+    opt_out_answer(
+        parts
+            .comms
+            .add_opt_outs(&call.resource, &from, &recipients)
+            .await,
+    )
 }
 
 async fn remove_opt_outs(State(parts): State<Shared>, call: Call) -> OptOutAnswer {
     let (from, recipients) = OptOutsIn::of(&call)?;
-    opt_out_answer(parts.comms.remove_opt_outs(&call.resource, &from, &recipients).await)
+    opt_out_answer(
+        parts
+            .comms
+            .remove_opt_outs(&call.resource, &from, &recipients)
+            .await,
+    )
 }
 
 async fn check_opt_outs(State(parts): State<Shared>, call: Call) -> OptOutAnswer {
     let (from, recipients) = OptOutsIn::of(&call)?;
-    opt_out_answer(parts.comms.check_opt_outs(&call.resource, &from, &recipients))
+    opt_out_answer(
+        parts
+            .comms
+            .check_opt_outs(&call.resource, &from, &recipients),
+    )
 }
 
 fn opt_out_answer(results: Result<Vec<OptOutResult>, OptOutError>) -> OptOutAnswer {
-    Ok(Json(Value { value: results?.into_iter().map(OptOutOut::from).collect() }))
+    Ok(Json(Value {
+        value: results?.into_iter().map(OptOutOut::from).collect(),
+    }))
 }
 
 #[derive(Serialize)]
@@ -187,9 +206,16 @@ impl From<SendIn> for SendRequest {
     fn from(asked: SendIn) -> Self {
         Self {
             from: asked.from,
-            recipients: asked.sms_recipients.into_iter().map(Recipient::from).collect(),
+            recipients: asked
+                .sms_recipients
+                .into_iter()
+                .map(Recipient::from)
+                .collect(),
             message: asked.message,
-            options: asked.sms_send_options.map(SendOptions::from).unwrap_or_default(),
+            options: asked
+                .sms_send_options
+                .map(SendOptions::from)
+                .unwrap_or_default(),
         }
     }
 }
@@ -220,7 +246,7 @@ impl From<RecipientResult> for RecipientOut {
             successful: result.is_successful(),
             message_id: result.message_id.map(|id| id.as_str().to_owned()),
             http_status_code: result.status,
-            repeatability_result: result.repeatability.map(|one| one.as_str()),
+            repeatability_result: result.repeatability.map(Repeatability::as_str),
             error_message: result.error,
             to: result.to,
         }

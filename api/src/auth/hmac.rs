@@ -53,7 +53,9 @@ pub trait Signer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// There is no signature at all.
-    #[error("The request has no 'Authorization' header with an access key signature or a bearer token.")]
+    #[error(
+        "The request has no 'Authorization' header with an access key signature or a bearer token."
+    )]
     NoCredential,
     /// The header is not of the form that clients write.
     #[error(
@@ -94,14 +96,19 @@ pub fn verify<'s, S: Signer>(
     let hosts = hosts(request, host_names);
     let shared = claim.candidates(request.method, &targets, &hosts);
     if let Some(found) = shared.iter().find_map(|text| {
-        signers.iter().find(|signer| claim.is_signed_by(signer.keys(), text))
+        signers
+            .iter()
+            .find(|signer| claim.is_signed_by(signer.keys(), text))
     }) {
         return Ok(found);
     }
     for signer in signers {
         let own = [with_port_of(request.host, signer.host_name())];
         let candidates = claim.candidates(request.method, &targets, &own);
-        if candidates.iter().any(|text| claim.is_signed_by(signer.keys(), text)) {
+        if candidates
+            .iter()
+            .any(|text| claim.is_signed_by(signer.keys(), text))
+        {
             return Ok(signer);
         }
     }
@@ -127,13 +134,24 @@ impl<'a> Claim<'a> {
         let value = text_of(headers, "authorization").ok_or(Denied::NoCredential)?;
         let parameters = parameters(value).ok_or(Denied::NoCredential)?;
         let parameter = |name: &str| {
-            let mut pairs = parameters.split('&').filter_map(|pair| pair.trim().split_once('='));
-            pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+            let mut pairs = parameters
+                .split('&')
+                .filter_map(|pair| pair.trim().split_once('='));
+            pairs
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
         };
         let names = parameter("SignedHeaders").ok_or(Denied::Malformed)?;
         let signature = parameter("Signature").ok_or(Denied::Malformed)?;
-        let signature = BASE64_STANDARD.decode(signature).map_err(|_| Denied::Malformed)?;
-        let mut claim = Self { values: Vec::new(), date: "", content_hash: "", signature };
+        let signature = BASE64_STANDARD
+            .decode(signature)
+            .map_err(|_| Denied::Malformed)?;
+        let mut claim = Self {
+            values: Vec::new(),
+            date: "",
+            content_hash: "",
+            signature,
+        };
         let mut host_is_signed = false;
         for name in names.split(';').take(SIGNED_HEADERS_LIMIT) {
             if name.eq_ignore_ascii_case("host") {
@@ -165,34 +183,55 @@ impl<'a> Claim<'a> {
     fn check_date(&self, now: Timestamp) -> Result<(), Denied> {
         let date = Timestamp::from_http_date(self.date).map_err(|_| Denied::BadDate)?;
         let distance = now.since(date).max(date.since(now));
-        if distance <= CLOCK_SKEW { Ok(()) } else { Err(Denied::Skewed) }
+        if distance <= CLOCK_SKEW {
+            Ok(())
+        } else {
+            Err(Denied::Skewed)
+        }
     }
 
     fn check_body(&self, request: &SignedRequest<'_>) -> Result<(), Denied> {
         let hash = BASE64_STANDARD.encode(Sha256::digest(request.body));
         let same: bool = hash.as_bytes().ct_eq(self.content_hash.as_bytes()).into();
-        if same { Ok(()) } else { Err(Denied::BodyDiffers) }
+        if same {
+            Ok(())
+        } else {
+            Err(Denied::BodyDiffers)
+        }
     }
 
     /// Every text that may have been signed, the likeliest first.
     fn candidates(&self, method: &str, targets: &[String], hosts: &[String]) -> Vec<String> {
         let mut found = Vec::with_capacity(targets.len() * hosts.len());
         for host in hosts {
-            let values: Vec<&str> =
-                self.values.iter().map(|value| value.unwrap_or(host)).collect();
+            let values: Vec<&str> = self
+                .values
+                .iter()
+                .map(|value| value.unwrap_or(host))
+                .collect();
             let values = values.join(";");
-            found.extend(targets.iter().map(|target| format!("{method}\n{target}\n{values}")));
+            found.extend(
+                targets
+                    .iter()
+                    .map(|target| format!("{method}\n{target}\n{values}")),
+            );
         }
         found
     }
 
     fn is_signed_by(&self, keys: &KeyPair, text: &str) -> bool {
-        keys.both().into_iter().any(|key| self.is_signed_with(key, text))
+        keys.both()
+            .into_iter()
+            .any(|key| self.is_signed_with(key, text))
     }
 
     fn is_signed_with(&self, key: &Secret, text: &str) -> bool {
-        let Ok(key) = BASE64_STANDARD.decode(key.reveal()) else { return false };
-        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key) else { return false };
+        let Ok(key) = BASE64_STANDARD.decode(key.reveal()) else {
+            return false;
+        };
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key) else {
+            return false;
+        };
         mac.chain_update(text).verify_slice(&self.signature).is_ok()
     }
 }
@@ -200,7 +239,9 @@ impl<'a> Claim<'a> {
 /// What follows the scheme's name in the `Authorization` header; `None` for another scheme.
 fn parameters(authorization: &str) -> Option<&str> {
     let (scheme, rest) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("HMAC-SHA256").then(|| rest.trim())
+    scheme
+        .eq_ignore_ascii_case("HMAC-SHA256")
+        .then(|| rest.trim())
 }
 
 /// A header's text; `None` when it is absent, repeated or not text.
@@ -230,9 +271,13 @@ fn spellings(target: &str) -> Vec<String> {
 
 /// JavaScript: the path as sent, the query as `URLSearchParams` writes it.
 fn with_form_encoded_query(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let Some((path, query)) = target.split_once('?') else {
+        return target.to_owned();
+    };
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
     format!("{path}?{query}")
 }
 
@@ -256,7 +301,10 @@ fn requote(text: &str, also_plain: &[u8], out: &mut String) {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let escaped = (byte == b'%').then(|| bytes.get(at + 1..at + 3)).flatten().and_then(from_hex);
+        let escaped = (byte == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(from_hex);
         let (value, is_plain) = match escaped {
             Some(value) => {
                 let is_plain = value.is_ascii_alphanumeric()
@@ -264,7 +312,10 @@ fn requote(text: &str, also_plain: &[u8], out: &mut String) {
                     || also_plain.contains(&value);
                 (value, is_plain)
             }
-            None => (byte, byte.is_ascii_graphic() && !b"%\"<>[\\]^`{|}".contains(&byte)),
+            None => (
+                byte,
+                byte.is_ascii_graphic() && !b"%\"<>[\\]^`{|}".contains(&byte),
+            ),
         };
         if is_plain {
             out.push(char::from(value));
@@ -277,7 +328,9 @@ fn requote(text: &str, also_plain: &[u8], out: &mut String) {
 
 fn from_hex(digits: &[u8]) -> Option<u8> {
     let digits = std::str::from_utf8(digits).ok()?;
-    u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
+    u8::from_str_radix(digits, 16)
+        .ok()
+        .filter(|_| !digits.starts_with('+'))
 }
 
 /// The hosts that may have been signed, the likeliest first.
@@ -286,7 +339,11 @@ fn hosts(request: &SignedRequest<'_>, host_names: &[String]) -> Vec<String> {
     let further = [format!("{}/", request.host)]
         .into_iter()
         .chain(text_of(request.headers, "x-ms-host").map(str::to_owned))
-        .chain(host_names.iter().map(|name| with_port_of(request.host, name)));
+        .chain(
+            host_names
+                .iter()
+                .map(|name| with_port_of(request.host, name)),
+        );
     for other in further {
         if !all.contains(&other) {
             all.push(other);
@@ -337,10 +394,20 @@ mod tests {
         [
             Resource(
                 "other",
-                KeyPair { first: key(128), second: key(129) },
+                KeyPair {
+                    first: key(128),
+                    second: key(129),
+                },
                 "other.communication.example",
             ),
-            Resource("dev", KeyPair { first: key(0), second: key(64) }, "dev.communication.example"),
+            Resource(
+                "dev",
+                KeyPair {
+                    first: key(0),
+                    second: key(64),
+                },
+                "dev.communication.example",
+            ),
         ]
     }
 
@@ -354,7 +421,13 @@ mod tests {
 
     impl Call {
         fn new(method: &'static str, host: &'static str, target: &'static str) -> Self {
-            Self { method, target, host, body: "", headers: HeaderMap::new() }
+            Self {
+                method,
+                target,
+                host,
+                body: "",
+                headers: HeaderMap::new(),
+            }
         }
 
         fn body(mut self, body: &'static str) -> Self {
@@ -363,7 +436,8 @@ mod tests {
         }
 
         fn header(mut self, name: &'static str, value: &str) -> Self {
-            self.headers.insert(name, HeaderValue::from_str(value).unwrap());
+            self.headers
+                .insert(name, HeaderValue::from_str(value).unwrap());
             self
         }
 
@@ -404,7 +478,9 @@ mod tests {
 
     fn sign(text: &str) -> String {
         let key = BASE64_STANDARD.decode(key(0).reveal()).unwrap();
-        let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(text);
+        let mac = Hmac::<Sha256>::new_from_slice(&key)
+            .unwrap()
+            .chain_update(text);
         BASE64_STANDARD.encode(mac.finalize().into_bytes())
     }
 
@@ -492,12 +568,20 @@ mod tests {
     #[test]
     fn what_was_signed_for_another_request_is_denied() {
         let sent = |method, target| {
-            Call::new(method, "h", target).header("x-ms-host", "h").signed_as("h", "/sms?a=1")
+            Call::new(method, "h", target)
+                .header("x-ms-host", "h")
+                .signed_as("h", "/sms?a=1")
         };
         assert_eq!(sent("POST", "/sms?a=1").verify(), Ok("dev"));
-        assert_eq!(sent("POST", "/sms?a=2").verify(), Err(Denied::WrongSignature));
+        assert_eq!(
+            sent("POST", "/sms?a=2").verify(),
+            Err(Denied::WrongSignature)
+        );
         assert_eq!(sent("POST", "/sms").verify(), Err(Denied::WrongSignature));
-        assert_eq!(sent("POST", "/SMS?a=1").verify(), Err(Denied::WrongSignature));
+        assert_eq!(
+            sent("POST", "/SMS?a=1").verify(),
+            Err(Denied::WrongSignature)
+        );
         let mut other_method = sent("POST", "/sms?a=1");
         other_method.method = "GET";
         assert_eq!(other_method.verify(), Err(Denied::WrongSignature));
@@ -505,7 +589,9 @@ mod tests {
 
     #[test]
     fn a_changed_body_is_denied_in_the_documented_words() {
-        let mut call = Call::new("POST", "h", "/sms").body("{}").signed_as("h", "/sms");
+        let mut call = Call::new("POST", "h", "/sms")
+            .body("{}")
+            .signed_as("h", "/sms");
         call.body = "{ }";
         let denied = call.verify().unwrap_err();
         assert_eq!(denied, Denied::BodyDiffers);
@@ -556,7 +642,11 @@ mod tests {
         let hash = BASE64_STANDARD.encode(Sha256::digest(""));
         for (names, text, missing) in [
             ("host;x-ms-content-sha256", format!("h;{hash}"), "x-ms-date"),
-            ("x-ms-date;x-ms-content-sha256", format!("{DATE};{hash}"), "host"),
+            (
+                "x-ms-date;x-ms-content-sha256",
+                format!("{DATE};{hash}"),
+                "host",
+            ),
             ("x-ms-date;host", format!("{DATE};h"), "x-ms-content-sha256"),
         ] {
             let signature = sign(&format!("GET\n/x\n{text}"));
@@ -570,16 +660,30 @@ mod tests {
 
     #[test]
     fn what_is_no_signature_says_what_is_wrong() {
-        let with = |value: &str| Call::new("GET", "h", "/x").signature("").header("authorization", value);
-        assert_eq!(Call::new("GET", "h", "/x").verify(), Err(Denied::NoCredential));
-        assert_eq!(with("Bearer x").verify(), Err(Denied::NoCredential));
-        assert_eq!(with("HMAC-SHA256 nonsense").verify(), Err(Denied::Malformed));
+        let with = |value: &str| {
+            Call::new("GET", "h", "/x")
+                .signature("")
+                .header("authorization", value)
+        };
         assert_eq!(
-            with("HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=%%").verify(),
+            Call::new("GET", "h", "/x").verify(),
+            Err(Denied::NoCredential)
+        );
+        assert_eq!(with("Bearer x").verify(), Err(Denied::NoCredential));
+        assert_eq!(
+            with("HMAC-SHA256 nonsense").verify(),
             Err(Denied::Malformed)
         );
         assert_eq!(
-            Call::new("GET", "h", "/x").signature("AAAA").header("x-ms-date", "today").verify(),
+            with("HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=%%")
+                .verify(),
+            Err(Denied::Malformed)
+        );
+        assert_eq!(
+            Call::new("GET", "h", "/x")
+                .signature("AAAA")
+                .header("x-ms-date", "today")
+                .verify(),
             Err(Denied::BadDate)
         );
     }
@@ -587,9 +691,18 @@ mod tests {
     #[test]
     fn targets_are_requoted_as_yarl_does() {
         for (sent, written) in [
-            ("/a%20b%3Ac%7E%2F%2B%40?q=a%3Ab%20c%26+d%2B%3D%2F%3F%27(x)", "/a%20b:c~%2F%2B@?q=a:b%20c%26+d%2B%3D/?'(x)"),
-            ("/identities/8%3aacs%3ax(y)!$'*,;=%28/:x?a=b%7e", "/identities/8:acs:x(y)!$'*,;=(/:x?a=b~"),
-            ("/a%c3%a9?x=%C3%A9&y=%2a%21%25%22%3b", "/a%C3%A9?x=%C3%A9&y=*!%25%22%3B"),
+            (
+                "/a%20b%3Ac%7E%2F%2B%40?q=a%3Ab%20c%26+d%2B%3D%2F%3F%27(x)",
+                "/a%20b:c~%2F%2B@?q=a:b%20c%26+d%2B%3D/?'(x)",
+            ),
+            (
+                "/identities/8%3aacs%3ax(y)!$'*,;=%28/:x?a=b%7e",
+                "/identities/8:acs:x(y)!$'*,;=(/:x?a=b~",
+            ),
+            (
+                "/a%c3%a9?x=%C3%A9&y=%2a%21%25%22%3b",
+                "/a%C3%A9?x=%C3%A9&y=*!%25%22%3B",
+            ),
             ("/[]|?q=[]|", "/%5B%5D%7C?q=%5B%5D%7C"),
         ] {
             assert_eq!(requoted(sent), written);

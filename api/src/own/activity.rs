@@ -91,14 +91,22 @@ impl<'a> From<&'a Activity> for ActivityOut<'a> {
                 out.event = serde_json::from_slice(&event.json).ok();
                 out.matched = Some(*lanes);
             }
-            What::Attempted { subscription, attempt, .. } => {
+            What::Attempted {
+                subscription,
+                attempt,
+                ..
+            } => {
                 out.subscription = Some(subscription);
                 out.attempt = Some(attempt.into());
                 if let Verdict::GiveUp(reason) = attempt.verdict {
                     out.dead_letter_reason = Some(reason.as_str());
                 }
             }
-            What::GivenUp { subscription, reason, .. } => {
+            What::GivenUp {
+                subscription,
+                reason,
+                ..
+            } => {
                 out.subscription = Some(subscription);
                 out.dead_letter_reason = Some(reason.as_str());
             }
@@ -152,12 +160,16 @@ impl<'a> From<&'a Attempted> for AttemptOut<'a> {
                 Verdict::Retry { due } => Some(due),
                 Verdict::Delivered | Verdict::GiveUp(_) => None,
             },
-            request: exchange.map(|one| RequestOut { headers: Headers(&one.request) }),
-            response: exchange.and_then(|one| one.response.as_ref()).map(|response| ResponseOut {
-                status: response.status.as_u16(),
-                headers: Headers(&response.headers),
-                body: String::from_utf8_lossy(&response.body).into_owned(),
+            request: exchange.map(|one| RequestOut {
+                headers: Headers(&one.request),
             }),
+            response: exchange
+                .and_then(|one| one.response.as_ref())
+                .map(|response| ResponseOut {
+                    status: response.status.as_u16(),
+                    headers: Headers(&response.headers),
+                    body: String::from_utf8_lossy(&response.body).into_owned(),
+                }),
             failure: exchange.and_then(|one| one.failure.as_deref()),
         }
     }
@@ -175,8 +187,12 @@ impl Serialize for Headers<'_> {
                 map.serialize_entry(name.as_str(), "•••")?;
                 continue;
             }
-            let values: Vec<_> =
-                self.0.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            let values: Vec<_> = self
+                .0
+                .get_all(name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()))
+                .collect();
             map.serialize_entry(name.as_str(), &values.join(", "))?;
         }
         map.end()
@@ -207,7 +223,11 @@ mod tests {
             published: Timestamp::EPOCH,
             json: r#"{"id":"7"}"#.into(),
         };
-        Activity { at: Timestamp::from_seconds(1), event: Arc::new(event), what }
+        Activity {
+            at: Timestamp::from_seconds(1),
+            event: Arc::new(event),
+            what,
+        }
     }
 
     fn shown(what: What) -> serde_json::Value {
@@ -228,7 +248,9 @@ mod tests {
     #[test]
     fn a_failed_attempt_is_shown_with_both_sides_and_without_secrets() {
         let header = |name: &str, value: &str| -> HeaderMap {
-            [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect()
+            [(name.parse().unwrap(), value.parse().unwrap())]
+                .into_iter()
+                .collect()
         };
         let exchange = Exchange {
             request: header("authorization", "Bearer secret"),
@@ -246,10 +268,16 @@ mod tests {
             outcome: Outcome::Busy,
             status: Some(503),
             took: Duration::from_micros(1_500),
-            verdict: Verdict::Retry { due: Timestamp::from_seconds(30) },
+            verdict: Verdict::Retry {
+                due: Timestamp::from_seconds(30),
+            },
             exchange: Some(Arc::new(exchange)),
         };
-        let shown = shown(What::Attempted { lane: LaneId(1), subscription: "es".into(), attempt });
+        let shown = shown(What::Attempted {
+            lane: LaneId(1),
+            subscription: "es".into(),
+            attempt,
+        });
         assert_eq!(shown["what"], "failed");
         assert_eq!(shown["subscription"], "es");
         assert_eq!(

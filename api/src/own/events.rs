@@ -46,7 +46,9 @@ impl Wanted {
         };
         self.what.is_none_or(|what| what == Kind::of(activity))
             && holds(&self.id, &|id| *event.id == *id)
-            && holds(&self.r#type, &|kind| event.event_type.eq_ignore_ascii_case(kind))
+            && holds(&self.r#type, &|kind| {
+                event.event_type.eq_ignore_ascii_case(kind)
+            })
             && holds(&self.subject, &|prefix| begins_with(&event.subject, prefix))
             && holds(&self.subscription, &|name| {
                 subscription(activity).is_some_and(|found| found.eq_ignore_ascii_case(name))
@@ -76,7 +78,9 @@ pub(super) async fn tail(
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted?;
     let lines = activities(parts.grid.tail(), wanted);
-    Ok(Sse::new(lines).keep_alive(KeepAlive::default()).into_response())
+    Ok(Sse::new(lines)
+        .keep_alive(KeepAlive::default())
+        .into_response())
 }
 
 fn activities(
@@ -89,7 +93,9 @@ fn activities(
                 Ok(activity) if wanted.matches(&activity) => break shown(&activity),
                 Ok(_) => (),
                 Err(RecvError::Lagged(count)) => {
-                    break Event::default().event("lost").data(json!({"lost": count}).to_string());
+                    break Event::default()
+                        .event("lost")
+                        .data(json!({"lost": count}).to_string());
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -100,7 +106,9 @@ fn activities(
 
 fn shown(activity: &Activity) -> Event {
     let data = serde_json::to_string(&ActivityOut::from(activity)).unwrap_or_default();
-    Event::default().event(Kind::of(activity).as_str()).data(data)
+    Event::default()
+        .event(Kind::of(activity).as_str())
+        .data(data)
 }
 
 #[derive(Deserialize)]

@@ -60,9 +60,15 @@ fn is_own_name(parts: &Parts, name: &str) -> bool {
 
 /// The host that was dialled, unless it is one of ours.
 fn foreign_host(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
-    let host = head.uri.authority().map(uri::Authority::as_str).or_else(|| {
-        head.headers.get(header::HOST).and_then(|value| value.to_str().ok())
-    });
+    let host = head
+        .uri
+        .authority()
+        .map(uri::Authority::as_str)
+        .or_else(|| {
+            head.headers
+                .get(header::HOST)
+                .and_then(|value| value.to_str().ok())
+        });
     let host = host.unwrap_or_default();
     (!is_ours(host, is_own_name)).then(|| host.to_owned())
 }
@@ -71,15 +77,22 @@ fn foreign_host(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<Strin
 fn foreign_origin(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
     let origin = head.headers.get(header::ORIGIN)?;
     let origin = origin.to_str().unwrap_or_default();
-    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let host = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
     (!host.is_some_and(|host| is_ours(host, is_own_name))).then(|| origin.to_owned())
 }
 
 /// Whether `host`, with or without a port, is this machine.
 fn is_ours(host: &str, is_own_name: impl Fn(&str) -> bool) -> bool {
     let name = without_port(host);
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let is_loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    let is_loopback = bare
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback());
     is_loopback || name.eq_ignore_ascii_case("localhost") || is_own_name(name)
 }
 
@@ -109,16 +122,33 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_ours() {
         for host in [
-            "localhost", "localhost:8480", "LOCALHOST:8480", "127.0.0.1:8480", "127.0.0.2", "[::1]:8480", "[::1]",
+            "localhost",
+            "localhost:8480",
+            "LOCALHOST:8480",
+            "127.0.0.1:8480",
+            "127.0.0.2",
+            "[::1]:8480",
+            "[::1]",
             "gridpost:8480",
         ] {
             assert_eq!(foreign_host(&head(&[("host", host)]), own), None, "{host}");
         }
         for host in [
-            "", "example.com", "localhost.example.com", "localhost.", "127.0.0.1.example.com", "10.0.0.1:8480",
-            "[::2]", "::", "localhost:80x", "gridpost.example",
+            "",
+            "example.com",
+            "localhost.example.com",
+            "localhost.",
+            "127.0.0.1.example.com",
+            "10.0.0.1:8480",
+            "[::2]",
+            "::",
+            "localhost:80x",
+            "gridpost.example",
         ] {
-            assert!(foreign_host(&head(&[("host", host)]), own).is_some(), "{host}");
+            assert!(
+                foreign_host(&head(&[("host", host)]), own).is_some(),
+                "{host}"
+            );
         }
     }
 
@@ -128,7 +158,13 @@ mod tests {
         assert_eq!(foreign_origin(&head(&[]), own), None);
         assert_eq!(of("http://localhost:3000"), None);
         assert_eq!(of("https://127.0.0.1:8480"), None);
-        for origin in ["https://example.com", "null", "", "http://localhost.example.com", "file://localhost"] {
+        for origin in [
+            "https://example.com",
+            "null",
+            "",
+            "http://localhost.example.com",
+            "file://localhost",
+        ] {
             assert_eq!(of(origin).as_deref(), Some(origin));
         }
     }

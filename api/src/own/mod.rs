@@ -13,8 +13,11 @@ use serde::Serialize;
 use crate::Shared;
 
 mod activity;
+mod dead_letters;
 mod events;
+mod explain;
 mod guard;
+mod info;
 mod numbers;
 pub(crate) mod problem;
 mod sinks;
@@ -30,21 +33,36 @@ struct Value<T> {
 /// All of it.
 pub fn routes(parts: &Shared) -> Router<Shared> {
     let routes = Router::new()
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/dead-letters:redrive", post(dead_letters::redrive))
         .route("/events", get(events::tail))
         .route("/events/wait", get(events::wait_for))
+        .route("/events/{id}/explain", get(explain::explain))
         .route("/handsets/{number}/messages", get(texts::messages))
         .route(
             "/handsets/{number}/script",
-            get(texts::script).put(texts::put_script).delete(texts::delete_script),
+            get(texts::script)
+                .put(texts::put_script)
+                .delete(texts::delete_script),
         )
+        .route("/info", get(info::info))
         .route("/numbers", get(numbers::list))
-        .route("/numbers/{number}", get(numbers::get).put(numbers::put).delete(numbers::delete))
+        .route(
+            "/numbers/{number}",
+            get(numbers::get).put(numbers::put).delete(numbers::delete),
+        )
         .route("/sms/receive", post(texts::receive))
         .route("/sinks", get(sinks::list))
-        .route("/sinks/{name}", any(crate::sinks::receive).delete(sinks::delete))
+        .route(
+            "/sinks/{name}",
+            any(crate::sinks::receive).delete(sinks::delete),
+        )
         .route("/sinks/{name}/requests", get(sinks::requests))
         .route("/sinks/{name}/wait", get(sinks::wait_for))
-        .route("/sinks/{name}/behaviour", get(sinks::behaviour).put(sinks::put_behaviour))
+        .route(
+            "/sinks/{name}/behaviour",
+            get(sinks::behaviour).put(sinks::put_behaviour),
+        )
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(Arc::clone(parts), guard::layer));

@@ -39,7 +39,14 @@ struct NumberIn {
 
 /// All numbers.
 pub(super) async fn list(State(parts): State<Shared>) -> Json<Value<NumberOut>> {
-    Json(Value { value: parts.comms.numbers().into_iter().map(NumberOut::from).collect() })
+    Json(Value {
+        value: parts
+            .comms
+            .numbers()
+            .into_iter()
+            .map(NumberOut::from)
+            .collect(),
+    })
 }
 
 /// One number.
@@ -48,8 +55,14 @@ pub(super) async fn get(
     number: Result<Path<String>, PathRejection>,
 ) -> Result<Json<NumberOut>, Problem> {
     let number = read_number(&number?.0)?;
-    let found = parts.comms.numbers().into_iter().find(|one| one.number == number);
-    found.map(|one| Json(one.into())).ok_or_else(|| nobodys(&number))
+    let found = parts
+        .comms
+        .numbers()
+        .into_iter()
+        .find(|one| one.number == number);
+    found
+        .map(|one| Json(one.into()))
+        .ok_or_else(|| nobodys(&number))
 }
 
 /// Gives a number to a resource; without a body, to the only one there is.
@@ -59,7 +72,11 @@ pub(super) async fn put(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let number = read_number(&number?.0)?;
-    let asked: NumberIn = if body.is_empty() { NumberIn::default() } else { read_json(&body)? };
+    let asked: NumberIn = if body.is_empty() {
+        NumberIn::default()
+    } else {
+        read_json(&body)?
+    };
     let resource = match asked.resource {
         Some(resource) => resource,
         None => only_resource(&parts)?,
@@ -105,7 +122,10 @@ pub(super) fn read_number(text: &str) -> Result<PhoneNumber, Problem> {
 pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
-    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let first = letters
+        .next()
+        .map(|c| c.to_uppercase().to_string())
+        .unwrap_or_default();
     format!("{first}{}.", letters.as_str())
 }
 

@@ -11,7 +11,7 @@ use crate::sinks::SinkError;
 
 /// A refusal of our own REST.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -19,42 +19,46 @@ pub struct Problem {
 
 impl Problem {
     /// A refusal in all its parts.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     /// 400: the caller has to write something else.
-    pub fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
     /// 401: the caller has to say who it is.
-    pub fn unauthorized(message: impl Into<String>) -> Self {
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
     /// 403: the caller may not do this from where it is.
-    pub fn forbidden(message: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     /// 404: there is no such thing.
-    pub fn not_found(message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", message)
     }
 
     /// 404: what was waited for did not happen in time.
-    pub fn timed_out(message: impl Into<String>) -> Self {
+    pub(crate) fn timed_out(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "WaitTimedOut", message)
     }
 
     /// 409: something else is in the way.
-    pub fn conflict(message: impl Into<String>) -> Self {
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)
     }
 
     /// 503: nothing was changed, because it could not be kept; asking again later is right.
-    pub fn not_stored(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn not_stored(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut message = format!("Nothing was changed: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -78,11 +82,18 @@ impl IntoResponse for Problem {
             code: &'static str,
             message: String,
         }
-        let body = Json(Body { error: Error { code: self.code, message: self.message } });
+        let body = Json(Body {
+            error: Error {
+                code: self.code,
+                message: self.message,
+            },
+        });
         let mut response = (self.status, body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, bearer);
         }
         response
     }
@@ -92,9 +103,11 @@ impl From<SinkError> for Problem {
     fn from(error: SinkError) -> Self {
         match error {
             SinkError::BadName => Self::bad_request(error.to_string()),
-            SinkError::TooMany => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManySinks", error.to_string())
-            }
+            SinkError::TooMany => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManySinks",
+                error.to_string(),
+            ),
         }
     }
 }
@@ -113,7 +126,10 @@ impl From<PathRejection> for Problem {
 
 /// Answers a path that is none of ours.
 pub(super) async fn no_route(uri: http::Uri) -> Problem {
-    Problem::not_found(format!("There is nothing at '{}'. docs/rest.md lists what there is.", uri.path()))
+    Problem::not_found(format!(
+        "There is nothing at '{}'. docs/rest.md lists what there is.",
+        uri.path()
+    ))
 }
 
 /// Answers a method that a path does not have.

@@ -36,7 +36,12 @@ pub(super) async fn list(State(parts): State<Shared>) -> Json<Value<Summary>> {
         .into_iter()
         .map(|(name, sink)| {
             let (received, kept) = sink.counts();
-            Summary { name, received, kept, behaviour: sink.behaviour() }
+            Summary {
+                name,
+                received,
+                kept,
+                behaviour: sink.behaviour(),
+            }
         })
         .collect();
     Json(Value { value })
@@ -75,7 +80,9 @@ pub(super) async fn requests(
     let Query(page) = page?;
     let limit = page.limit.unwrap_or(PAGE).min(REQUESTS_LIMIT);
     let found = parts.sinks.find(&name);
-    let requests = found.map(|sink| sink.requests(page.after, limit)).unwrap_or_default();
+    let requests = found
+        .map(|sink| sink.requests(page.after, limit))
+        .unwrap_or_default();
     Ok(Json(Requests { requests }))
 }
 
@@ -110,9 +117,13 @@ pub(super) async fn wait_for(
     };
     let sink = usable(&parts, &name)?;
     let until = parts.clock.now() + timeout;
-    let found = sink.wait(&wanted, asked.after, count, &*parts.clock, until).await;
+    let found = sink
+        .wait(&wanted, asked.after, count, &*parts.clock, until)
+        .await;
     if found.complete {
-        return Ok(Json(Requests { requests: found.requests }));
+        return Ok(Json(Requests {
+            requests: found.requests,
+        }));
     }
     Err(Problem::timed_out(format!(
         "{} of {count} matching requests arrived at sink '{name}' within {} s; it received {} in all.",
@@ -137,14 +148,21 @@ pub(super) async fn put_behaviour(
     body: Bytes,
 ) -> Result<Json<Behaviour>, Problem> {
     let behaviour: Behaviour = read_json(&body)?;
-    let behaviour = behaviour.checked().map_err(|error| Problem::bad_request(error.to_string()))?;
+    let behaviour = behaviour
+        .checked()
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
     usable(&parts, &name)?.behave(behaviour.clone());
     Ok(Json(behaviour))
 }
 
 fn usable(parts: &Parts, name: &str) -> Result<Arc<Sink>, Problem> {
     if parts.profile == Profile::Production {
-        return Err(Problem::not_found("There are no sinks in the production profile."));
+        return Err(Problem::not_found(
+            "There are no sinks in the production profile.",
+        ));
     }
-    parts.sinks.named(name).map_err(|error: SinkError| error.into())
+    parts
+        .sinks
+        .named(name)
+        .map_err(|error: SinkError| error.into())
 }

@@ -31,10 +31,7 @@ struct Arrived {
 }
 
 /// A text arrives.
-pub(super) async fn receive(
-    State(parts): State<Shared>,
-    body: Bytes,
-) -> Result<Response, Problem> {
+pub(super) async fn receive(State(parts): State<Shared>, body: Bytes) -> Result<Response, Problem> {
     let text: TextIn = read_json(&body)?;
     let inbound = Inbound {
         from: read_number(&text.from)?,
@@ -43,7 +40,9 @@ pub(super) async fn receive(
     };
     match parts.comms.receive(inbound).await {
         Ok(id) => {
-            let arrived = Arrived { message_id: id.as_str().to_owned() };
+            let arrived = Arrived {
+                message_id: id.as_str().to_owned(),
+            };
             Ok((StatusCode::ACCEPTED, Json(arrived)).into_response())
         }
         Err(ReceiveError::NotOurs(number)) => Err(Problem::not_found(format!(
@@ -66,7 +65,12 @@ pub(super) struct TextOut {
 impl From<Text> for TextOut {
     fn from(text: Text) -> Self {
         let message_id = text.id.as_str().to_owned();
-        Self { message_id, from: text.from, message: text.text, at: text.at }
+        Self {
+            message_id,
+            from: text.from,
+            message: text.text,
+            at: text.at,
+        }
     }
 }
 
@@ -76,7 +80,12 @@ pub(super) async fn messages(
     number: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value<TextOut>>, Problem> {
     let number = read_number(&number?.0)?;
-    let value = parts.handsets.texts(&number).into_iter().map(TextOut::from).collect();
+    let value = parts
+        .handsets
+        .texts(&number)
+        .into_iter()
+        .map(TextOut::from)
+        .collect();
     Ok(Json(Value { value }))
 }
 
@@ -107,10 +116,16 @@ impl RuleBody {
             (Some(text), None) => When::Is(text),
             (None, Some(text)) => When::Contains(text),
             (Some(_), Some(_)) => {
-                return Err(Problem::bad_request("A rule has 'is' or 'contains', not both."));
+                return Err(Problem::bad_request(
+                    "A rule has 'is' or 'contains', not both.",
+                ));
             }
         };
-        Ok(Rule { when, reply: self.reply, after_ms: self.after_ms })
+        Ok(Rule {
+            when,
+            reply: self.reply,
+            after_ms: self.after_ms,
+        })
     }
 }
 
@@ -121,7 +136,12 @@ impl From<Rule> for RuleBody {
             When::Is(text) => (Some(text), None),
             When::Contains(text) => (None, Some(text)),
         };
-        Self { is, contains, reply: rule.reply, after_ms: rule.after_ms }
+        Self {
+            is,
+            contains,
+            reply: rule.reply,
+            after_ms: rule.after_ms,
+        }
     }
 }
 
@@ -142,7 +162,11 @@ pub(super) async fn put_script(
 ) -> Result<Json<Script>, Problem> {
     let number = read_number(&number?.0)?;
     let script: Script = read_json(&body)?;
-    let rules = script.rules.into_iter().map(RuleBody::read).collect::<Result<Vec<_>, _>>()?;
+    let rules = script
+        .rules
+        .into_iter()
+        .map(RuleBody::read)
+        .collect::<Result<Vec<_>, _>>()?;
     set(&parts, &number, rules).await?;
     Ok(Json(shown(&parts, &number)))
 }
@@ -158,7 +182,14 @@ pub(super) async fn delete_script(
 }
 
 fn shown(parts: &Shared, number: &PhoneNumber) -> Script {
-    Script { rules: parts.handsets.rules(number).into_iter().map(RuleBody::from).collect() }
+    Script {
+        rules: parts
+            .handsets
+            .rules(number)
+            .into_iter()
+            .map(RuleBody::from)
+            .collect(),
+    }
 }
 
 async fn set(parts: &Shared, number: &PhoneNumber, rules: Vec<Rule>) -> Result<(), Problem> {

@@ -19,6 +19,8 @@ pub(super) fn timeout(asked_seconds: Option<u64>) -> Result<Duration, Problem> {
     if timeout <= LIMIT {
         Ok(timeout)
     } else {
-        Err(Problem::bad_request("'timeoutSeconds' must be at most 120."))
+        Err(Problem::bad_request(
+            "'timeoutSeconds' must be at most 120.",
+        ))
     }
 }

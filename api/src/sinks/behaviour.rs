@@ -49,7 +49,13 @@ pub enum Handshake {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { status: 200, delay_ms: 0, hang: false, handshake: Handshake::Answer, times: None }
+        Self {
+            status: 200,
+            delay_ms: 0,
+            hang: false,
+            handshake: Handshake::Answer,
+            times: None,
+        }
     }
 }
 
@@ -132,11 +138,14 @@ impl Manner {
         }
         let status = StatusCode::from_u16(self.behaviour.status).unwrap_or(StatusCode::OK);
         match &self.behaviour {
-            Behaviour { hang: true, .. } => Answer::Hang { generation: self.generation },
+            Behaviour { hang: true, .. } => Answer::Hang {
+                generation: self.generation,
+            },
             Behaviour { delay_ms: 0, .. } => Answer::Now(status.into_response()),
-            Behaviour { delay_ms, .. } => {
-                Answer::Later { status, delay: Duration::from_millis(*delay_ms) }
-            }
+            Behaviour { delay_ms, .. } => Answer::Later {
+                status,
+                delay: Duration::from_millis(*delay_ms),
+            },
         }
     }
 }
@@ -155,7 +164,9 @@ impl<'a> Shake<'a> {
             return headers.get("webhook-request-origin").map(Self::CloudEvents);
         }
         let kind = headers.get("aeg-event-type")?;
-        kind.as_bytes().eq_ignore_ascii_case(b"SubscriptionValidation").then_some(Self::EventGrid)
+        kind.as_bytes()
+            .eq_ignore_ascii_case(b"SubscriptionValidation")
+            .then_some(Self::EventGrid)
     }
 
     fn answer(&self, how: Handshake, body: &[u8]) -> Response {
@@ -168,7 +179,10 @@ impl<'a> Shake<'a> {
             ]
             .into_response(),
             (Handshake::Answer, Self::EventGrid) => match validation_code(body) {
-                Some(code) => Json(ValidationResponse { validation_response: code }).into_response(),
+                Some(code) => Json(ValidationResponse {
+                    validation_response: code,
+                })
+                .into_response(),
                 None => StatusCode::BAD_REQUEST.into_response(),
             },
         }
@@ -192,7 +206,10 @@ fn validation_code(body: &[u8]) -> Option<String> {
         validation_code: String,
     }
     let events: Vec<Event> = serde_json::from_slice(body).ok()?;
-    events.into_iter().next().map(|event| event.data.validation_code)
+    events
+        .into_iter()
+        .next()
+        .map(|event| event.data.validation_code)
 }
 
 #[cfg(test)]
@@ -212,18 +229,26 @@ mod tests {
     }
 
     async fn body_of(answer: Answer) -> String {
-        let Answer::Now(response) = answer else { panic!("not answered: {answer:?}") };
-        let body = axum::body::to_bytes(response.into_body(), 1 << 10).await.unwrap();
+        let Answer::Now(response) = answer else {
+            panic!("not answered: {answer:?}")
+        };
+        let body = axum::body::to_bytes(response.into_body(), 1 << 10)
+            .await
+            .unwrap();
         String::from_utf8(body.to_vec()).unwrap()
     }
 
     fn validation() -> HeaderMap {
-        [("aeg-event-type".parse().unwrap(), "SubscriptionValidation".parse().unwrap())]
-            .into_iter()
-            .collect()
+        [(
+            "aeg-event-type".parse().unwrap(),
+            "SubscriptionValidation".parse().unwrap(),
+        )]
+        .into_iter()
+        .collect()
     }
 
-    const VALIDATION: &[u8] = br#"[{"id":"1","data":{"validationCode":"512d","validationUrl":"x"}}]"#;
+    const VALIDATION: &[u8] =
+        br#"[{"id":"1","data":{"validationCode":"512d","validationUrl":"x"}}]"#;
 
     #[tokio::test]
     async fn the_code_of_a_handshake_comes_back() {
@@ -234,7 +259,10 @@ mod tests {
     #[tokio::test]
     async fn a_withheld_handshake_is_answered_without_the_code() {
         let mut manner = Manner::default();
-        manner.set(Behaviour { handshake: Handshake::Withhold, ..Behaviour::default() });
+        manner.set(Behaviour {
+            handshake: Handshake::Withhold,
+            ..Behaviour::default()
+        });
         let answer = manner.answer(&Method::POST, &validation(), VALIDATION);
         assert_eq!(status(&answer), 200);
         assert_eq!(body_of(answer).await, "");
@@ -242,22 +270,31 @@ mod tests {
 
     #[test]
     fn the_origin_of_a_cloud_events_handshake_comes_back() {
-        let headers: HeaderMap =
-            [("webhook-request-origin".parse().unwrap(), "eventgrid.azure.net".parse().unwrap())]
-                .into_iter()
-                .collect();
+        let headers: HeaderMap = [(
+            "webhook-request-origin".parse().unwrap(),
+            "eventgrid.azure.net".parse().unwrap(),
+        )]
+        .into_iter()
+        .collect();
         let Answer::Now(response) = Manner::default().answer(&Method::OPTIONS, &headers, b"")
         else {
             panic!("a handshake is answered at once")
         };
-        assert_eq!(response.headers()["webhook-allowed-origin"], "eventgrid.azure.net");
+        assert_eq!(
+            response.headers()["webhook-allowed-origin"],
+            "eventgrid.azure.net"
+        );
         assert_eq!(response.headers()["webhook-allowed-rate"], "*");
     }
 
     #[test]
     fn a_behaviour_with_times_ends_and_spares_handshakes() {
         let mut manner = Manner::default();
-        manner.set(Behaviour { status: 503, times: Some(2), ..Behaviour::default() });
+        manner.set(Behaviour {
+            status: 503,
+            times: Some(2),
+            ..Behaviour::default()
+        });
         assert_eq!(status(&post(&mut manner)), 503);
         let handshake = manner.answer(&Method::POST, &validation(), VALIDATION);
         assert_eq!(status(&handshake), 200);
@@ -268,12 +305,19 @@ mod tests {
     #[test]
     fn delays_and_silence_are_told_apart() {
         let mut manner = Manner::default();
-        manner.set(Behaviour { delay_ms: 5, status: 202, ..Behaviour::default() });
+        manner.set(Behaviour {
+            delay_ms: 5,
+            status: 202,
+            ..Behaviour::default()
+        });
         assert!(matches!(
             post(&mut manner),
             Answer::Later { status: StatusCode::ACCEPTED, delay } if delay == Duration::from_millis(5)
         ));
-        manner.set(Behaviour { hang: true, ..Behaviour::default() });
+        manner.set(Behaviour {
+            hang: true,
+            ..Behaviour::default()
+        });
         assert!(matches!(post(&mut manner), Answer::Hang { generation: 2 }));
     }
 

@@ -37,9 +37,14 @@ impl Kept {
     pub(super) fn push(&mut self, received: Received) {
         self.last += 1;
         self.size_bytes += received.raw.len();
-        self.requests.push_back(Arc::new(Received { number: self.last, ..received }));
+        self.requests.push_back(Arc::new(Received {
+            number: self.last,
+            ..received
+        }));
         while self.requests.len() > REQUESTS_LIMIT || self.size_bytes > TOTAL_LIMIT {
-            let Some(oldest) = self.requests.pop_front() else { break };
+            let Some(oldest) = self.requests.pop_front() else {
+                break;
+            };
             self.size_bytes -= oldest.raw.len();
         }
     }
@@ -47,7 +52,8 @@ impl Kept {
     /// Requests with a number above `after`, oldest first.
     pub(super) fn after(&self, after: u64) -> impl Iterator<Item = &Arc<Received>> {
         let first = self.requests.front().map_or(0, |request| request.number);
-        let skipped = usize::try_from(after.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let skipped =
+            usize::try_from(after.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
         self.requests.iter().skip(skipped)
     }
 
@@ -76,13 +82,17 @@ pub struct Received {
 impl Received {
     pub(super) fn new(head: &Head, target: &Uri, body: &[u8], time: Timestamp) -> Self {
         let kept_body = &body[..body.len().min(BODY_LIMIT)];
-        let target = target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let headers_length: usize =
-            head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 3).sum();
+        let target = target
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        let headers_length: usize = head
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 3)
+            .sum();
         let method = head.method.as_str();
-        let mut raw = Vec::with_capacity(
-            method.len() + target.len() + 2 + headers_length + kept_body.len(),
-        );
+        let mut raw =
+            Vec::with_capacity(method.len() + target.len() + 2 + headers_length + kept_body.len());
         for piece in [method, " ", target, "\n"] {
             raw.extend_from_slice(piece.as_bytes());
         }
@@ -93,7 +103,13 @@ impl Received {
         }
         let head_length = raw.len();
         raw.extend_from_slice(kept_body);
-        Self { number: 0, time, raw: raw.into(), head_length, body_length: body.len() }
+        Self {
+            number: 0,
+            time,
+            raw: raw.into(),
+            head_length,
+            body_length: body.len(),
+        }
     }
 
     /// Its number in the sink, counted from 1.
@@ -137,8 +153,12 @@ impl Received {
     }
 
     fn first_line(&self) -> (&str, &str) {
-        let line = self.lines().next().and_then(|line| std::str::from_utf8(line).ok());
-        line.and_then(|line| line.split_once(' ')).unwrap_or_default()
+        let line = self
+            .lines()
+            .next()
+            .and_then(|line| std::str::from_utf8(line).ok());
+        line.and_then(|line| line.split_once(' '))
+            .unwrap_or_default()
     }
 
     /// Whether it is a handshake or a deletion notice rather than a delivery.
@@ -215,12 +235,17 @@ impl Wanted {
             return false;
         }
         let wants_any = *self == Self::default();
-        wants_any || events_in(request.body()).iter().any(|event| self.wants(event))
+        wants_any
+            || events_in(request.body())
+                .iter()
+                .any(|event| self.wants(event))
     }
 
     fn wants(&self, event: &EventHead) -> bool {
         let holds = |wanted: &Option<String>, found: &str, compare: fn(&str, &str) -> bool| {
-            wanted.as_deref().is_none_or(|wanted| compare(found, wanted))
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| compare(found, wanted))
         };
         holds(&self.event_type, event.kind(), str::eq_ignore_ascii_case)
             && holds(&self.subject_begins_with, &event.subject, begins_with)
@@ -245,7 +270,10 @@ struct EventHead {
 
 impl EventHead {
     fn kind(&self) -> &str {
-        self.event_type.as_deref().or(self.r#type.as_deref()).unwrap_or_default()
+        self.event_type
+            .as_deref()
+            .or(self.r#type.as_deref())
+            .unwrap_or_default()
     }
 }
 
@@ -276,7 +304,11 @@ mod tests {
     #[test]
     fn a_request_is_shown_as_it_arrived() {
         let request = received(
-            &[("aeg-event-type", "Notification"), ("x-twice", "a"), ("x-twice", "b: c")],
+            &[
+                ("aeg-event-type", "Notification"),
+                ("x-twice", "a"),
+                ("x-twice", "b: c"),
+            ],
             EVENT,
         );
         assert_eq!(
@@ -316,7 +348,11 @@ mod tests {
             kept.push(received(&[], b"x"));
         }
         assert_eq!(kept.len(), REQUESTS_LIMIT);
-        let numbers = |after| kept.after(after).map(|one| one.number()).collect::<Vec<_>>();
+        let numbers = |after| {
+            kept.after(after)
+                .map(|one| one.number())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(numbers(0).first(), Some(&6));
         assert_eq!(numbers(1_003), [1_004, 1_005]);
         assert_eq!(numbers(1_005), [0; 0]);
@@ -330,8 +366,15 @@ mod tests {
         for _ in 0..70 {
             kept.push(received(&[], &body));
         }
-        assert_eq!(kept.len(), 63, "64 bodies of 1 MiB and their headers are too much");
-        assert_eq!(kept.size_bytes, kept.requests.iter().map(|one| one.raw.len()).sum::<usize>());
+        assert_eq!(
+            kept.len(),
+            63,
+            "64 bodies of 1 MiB and their headers are too much"
+        );
+        assert_eq!(
+            kept.size_bytes,
+            kept.requests.iter().map(|one| one.raw.len()).sum::<usize>()
+        );
     }
 
     #[test]
@@ -339,11 +382,19 @@ mod tests {
         let request = received(&[("aeg-event-type", "Notification")], EVENT);
         let wanted = |event_type: &str, subject: &str, id: &str| {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-            Wanted { event_type: some(event_type), subject_begins_with: some(subject), id: some(id) }
-                .matches(&request)
+            Wanted {
+                event_type: some(event_type),
+                subject_begins_with: some(subject),
+                id: some(id),
+            }
+            .matches(&request)
         };
         assert!(wanted("", "", ""));
-        assert!(wanted("microsoft.communication.smsreceived", "phonenumber/1555", "7"));
+        assert!(wanted(
+            "microsoft.communication.smsreceived",
+            "phonenumber/1555",
+            "7"
+        ));
         assert!(wanted("", "/PhoneNumber", ""));
         assert!(!wanted("Microsoft.Communication.CallStarted", "", ""));
         assert!(!wanted("", "phonenumber/1666", ""));
@@ -353,7 +404,10 @@ mod tests {
     #[test]
     fn single_cloud_events_are_wanted_too() {
         let body = br#" {"id":"1","type":"a.b","source":"/s"}"#;
-        let wanted = Wanted { event_type: Some("a.b".into()), ..Wanted::default() };
+        let wanted = Wanted {
+            event_type: Some("a.b".into()),
+            ..Wanted::default()
+        };
         assert!(wanted.matches(&received(&[], body)));
         assert!(!wanted.matches(&received(&[], b"not json")));
     }

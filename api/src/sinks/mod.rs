@@ -60,7 +60,9 @@ impl Sinks {
             return Ok(Arc::clone(sink));
         }
         let is_good = (1..=NAME_LIMIT).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
         if !is_good {
             return Err(SinkError::BadName);
         }
@@ -79,7 +81,10 @@ impl Sinks {
     /// All sinks, by name.
     pub fn all(&self) -> Vec<(Box<str>, Arc<Sink>)> {
         let all = self.0.read();
-        let mut all: Vec<_> = all.iter().map(|(name, sink)| (name.clone(), Arc::clone(sink))).collect();
+        let mut all: Vec<_> = all
+            .iter()
+            .map(|(name, sink)| (name.clone(), Arc::clone(sink)))
+            .collect();
         all.sort_by(|left, right| left.0.cmp(&right.0));
         all
     }
@@ -121,7 +126,10 @@ pub struct Found {
 impl Sink {
     /// Keeps a request and decides how to answer it.
     fn receive(&self, head: &Head, body: &Bytes, now: Timestamp) -> Answer {
-        let target = head.extensions.get::<RawTarget>().map_or(&head.uri, |raw| &raw.0);
+        let target = head
+            .extensions
+            .get::<RawTarget>()
+            .map_or(&head.uri, |raw| &raw.0);
         let received = Received::new(head, target, body, now);
         let answer = {
             let mut state = self.state.lock();
@@ -134,7 +142,13 @@ impl Sink {
 
     /// Kept requests with a number above `after`, oldest first.
     pub fn requests(&self, after: u64, limit: usize) -> Vec<Arc<Received>> {
-        self.state.lock().kept.after(after).take(limit).cloned().collect()
+        self.state
+            .lock()
+            .kept
+            .after(after)
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// How many requests came, and how many of them are still kept.
@@ -177,7 +191,10 @@ impl Sink {
                     requests.push(request);
                 }
                 if requests.len() >= count {
-                    return Found { requests, complete: true };
+                    return Found {
+                        requests,
+                        complete: true,
+                    };
                 }
             }
             tokio::select! {
@@ -213,7 +230,9 @@ pub(crate) async fn receive(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     if parts.profile == Profile::Production {
-        return Err(Problem::not_found("There are no sinks in the production profile."));
+        return Err(Problem::not_found(
+            "There are no sinks in the production profile.",
+        ));
     }
     let Ok(body) = axum::body::to_bytes(body, READ_LIMIT).await else {
         return Err(Problem::new(

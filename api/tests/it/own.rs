@@ -1,0 +1,336 @@
+//! Our own REST as its callers see it.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use gridpost_api::Profile;
+use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
+use gridpost_model::Filter;
+use gridpost_model::filter::TopicKind;
+use http::Request;
+use serde_json::json;
+
+use crate::stack::{HANDSET, NUMBER, Stack, own_request, resource_id};
+
+fn inbound(message: &str) -> String {
+    json!({"from": HANDSET, "to": NUMBER, "message": message}).to_string()
+}
+
+/// Serves the stack on a free port, so that the router's own deliveries reach its sinks.
+async fn serve(stack: &Stack) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = stack.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/_gridpost/v1")
+}
+
+async fn subscribe(stack: &Stack, name: &str, endpoint: &str, prefix: &str) {
+    let source = Source {
+        id: resource_id("dev"),
+        kind: TopicKind::Communication,
+    };
+    let filter = Filter {
+        subject_begins_with: prefix.into(),
+        ..Filter::default()
+    };
+    let spec = SubscriptionSpec {
+        filter,
+        ..SubscriptionSpec::to(endpoint)
+    };
+    stack
+        .grid
+        .put_event_subscription(&source, name, spec)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_text_that_arrives_is_delivered_to_a_sink() {
+    let stack = Stack::start().await;
+    let base = serve(&stack).await;
+    subscribe(&stack, "es", &format!("{base}/sinks/s"), "phonenumber/1555").await;
+
+    let arrived = stack
+        .own("POST", "sms/receive", &inbound("hello"))
+        .await
+        .json_of(202);
+    let found = stack
+        .own(
+            "GET",
+            "sinks/s/wait?eventType=Microsoft.Communication.SMSReceived",
+            "",
+        )
+        .await
+        .json_of(200);
+
+    let request = &found["requests"][0];
+    assert_eq!(request["headers"]["aeg-subscription-name"], "ES");
+    let event = &request["body"][0];
+    assert_eq!(event["id"], arrived["messageId"]);
+    assert_eq!(event["subject"], "/phonenumber/15555550100");
+    assert_eq!(event["data"]["message"], "hello");
+}
+
+#[tokio::test]
+async fn an_event_is_explained() {
+    let stack = Stack::start().await;
+    let base = serve(&stack).await;
+    subscribe(
+        &stack,
+        "fits",
+        &format!("{base}/sinks/s"),
+        "phonenumber/1555",
+    )
+    .await;
+    subscribe(
+        &stack,
+        "other",
+        &format!("{base}/sinks/t"),
+        "phonenumber/1666",
+    )
+    .await;
+    let arrived = stack
+        .own("POST", "sms/receive", &inbound("hello"))
+        .await
+        .json_of(202);
+    stack.own("GET", "sinks/s/wait", "").await.json_of(200);
+    stack.settle().await;
+
+    let id = arrived["messageId"].as_str().unwrap();
+    let explained = stack
+        .own("GET", &format!("events/{id}/explain"), "")
+        .await
+        .json_of(200);
+    let [fits, other] = &explained["value"][0]["subscriptions"].as_array().unwrap()[..] else {
+        panic!("{explained}");
+    };
+    assert_eq!(
+        (&fits["name"], &fits["fate"]),
+        (&json!("fits"), &json!("delivered"))
+    );
+    assert_eq!(fits["attempts"][0]["status"], 200);
+    assert_eq!(other["fate"], "refused");
+    assert_eq!(
+        other["refusal"],
+        json!({"clause": "subjectBeginsWith", "wanted": "phonenumber/1666", "found": "/phonenumber/15555550100"})
+    );
+    let unknown = stack.own("GET", "events/unknown/explain", "").await;
+    assert_eq!(unknown.json_of(404)["error"]["code"], "NotFound");
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_and_brought_back() {
+    let stack = Stack::start().await;
+    let base = serve(&stack).await;
+    subscribe(&stack, "es", &format!("{base}/sinks/s"), "").await;
+    stack
+        .own("PUT", "sinks/s/behaviour", r#"{"status":400,"times":1}"#)
+        .await
+        .json_of(200);
+    let arrived = stack
+        .own("POST", "sms/receive", &inbound("hello"))
+        .await
+        .json_of(202);
+    stack.own("GET", "sinks/s/wait", "").await.json_of(200);
+    stack.settle().await;
+
+    let listed = stack
+        .own("GET", "dead-letters?subscription=ES", "")
+        .await
+        .json_of(200);
+    let letter = &listed["value"][0];
+    assert_eq!(letter["event"]["id"], arrived["messageId"]);
+    assert_eq!(
+        letter["deadLetterReason"],
+        "UndeliverableDueToHttpBadRequest"
+    );
+    assert_eq!(
+        (&letter["deliveryAttempts"], &letter["lastHttpStatus"]),
+        (&json!(1), &json!(400))
+    );
+
+    let none = stack
+        .own("POST", "dead-letters:redrive", r#"{"eventId":"other"}"#)
+        .await;
+    assert_eq!(none.json_of(200), json!({"redriven": 0}));
+    let body = json!({"ids": [letter["id"]]}).to_string();
+    let redriven = stack.own("POST", "dead-letters:redrive", &body).await;
+    assert_eq!(redriven.json_of(200), json!({"redriven": 1}));
+    let found = stack
+        .own("GET", "sinks/s/wait?count=2", "")
+        .await
+        .json_of(200);
+    assert_eq!(found["requests"][1]["body"][0]["id"], arrived["messageId"]);
+    stack.settle().await;
+    let listed = stack.own("GET", "dead-letters", "").await.json_of(200);
+    assert_eq!(listed, json!({"value": []}));
+}
+
+#[tokio::test]
+async fn a_wait_for_an_event_ends_when_it_is_accepted() {
+    let stack = Stack::start().await;
+    let mut waiting = pin!(stack.own("GET", "events/wait?subject=phonenumber/1555", ""));
+    let is_pending =
+        std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+    assert!(is_pending.await);
+    let arrived = stack
+        .own("POST", "sms/receive", &inbound("hello"))
+        .await
+        .json_of(202);
+    let found = waiting.await.json_of(200);
+    assert_eq!(found["what"], "accepted");
+    assert_eq!(found["id"], arrived["messageId"]);
+    assert_eq!(found["event"]["data"]["message"], "hello");
+}
+
+#[tokio::test]
+async fn the_stream_of_events_is_server_sent() {
+    let stack = Stack::start().await;
+    let request = own_request("GET", "events?what=accepted", "");
+    let response = tower::ServiceExt::oneshot(stack.router.clone(), request)
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    stack
+        .own("POST", "sms/receive", &inbound("hello"))
+        .await
+        .json_of(202);
+    let mut body = response.into_body();
+    let frame = http_body_util::BodyExt::frame(&mut body)
+        .await
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+    assert!(text.starts_with("event: accepted\ndata: {"), "{text}");
+}
+
+#[tokio::test]
+async fn numbers_are_given_and_taken() {
+    let stack = Stack::start().await;
+    let other = stack.make("other").await;
+    let to_other = json!({"resource": other.id.as_str()}).to_string();
+    let new = "numbers/+15555550111";
+    assert_eq!(
+        stack.own("PUT", new, "").await.json_of(400)["error"]["code"],
+        "BadRequest"
+    );
+    let given = stack.own("PUT", new, &to_other).await.json_of(201);
+    assert_eq!(
+        given,
+        json!({"number": "+15555550111", "resource": other.id.as_str(), "since": "2026-11-22T00:27:55Z"})
+    );
+    assert_eq!(stack.own("PUT", new, &to_other).await.status, 200);
+    assert_eq!(stack.own("GET", new, "").await.json_of(200), given);
+    let taken = stack
+        .own("PUT", &format!("numbers/{NUMBER}"), &to_other)
+        .await;
+    assert_eq!(taken.json_of(409)["error"]["code"], "Conflict");
+    let all = stack.own("GET", "numbers", "").await.json_of(200);
+    assert_eq!(all["value"].as_array().unwrap().len(), 2);
+    assert_eq!(stack.own("DELETE", new, "").await.status, 204);
+    assert_eq!(stack.own("DELETE", new, "").await.status, 404);
+    assert_eq!(stack.own("GET", "numbers/12x", "").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_text_to_nobodys_number_is_refused() {
+    let stack = Stack::start().await;
+    let body = json!({"from": HANDSET, "to": "+15555550199", "message": "x"}).to_string();
+    let answer = stack.own("POST", "sms/receive", &body).await;
+    assert_eq!(answer.json_of(404)["error"]["code"], "NotFound");
+    let answer = stack.own("POST", "sms/receive", r#"{"from":"x"}"#).await;
+    assert_eq!(answer.json_of(400)["error"]["code"], "BadRequest");
+}
+
+#[tokio::test]
+async fn a_handset_answers_by_its_script() {
+    let stack = Stack::start().await;
+    let script = json!({"rules": [{"contains": "OK?", "reply": "yes", "afterMs": 500}]});
+    let path = format!("handsets/{HANDSET}/script");
+    let told = stack.own("PUT", &path, &script.to_string()).await;
+    assert_eq!(told.json_of(200), script);
+    assert_eq!(stack.own("GET", &path, "").await.json_of(200), script);
+
+    let base = serve(&stack).await;
+    subscribe(&stack, "es", &format!("{base}/sinks/s"), "").await;
+    let body = json!({"from": NUMBER, "smsRecipients": [{"to": HANDSET}], "message": "all ok?"});
+    stack
+        .signed("POST", "/sms?api-version=2021-03-07", &body.to_string())
+        .await
+        .json_of(202);
+    stack.advance(Duration::from_secs(1)).await;
+
+    let found = stack.own("GET", "sinks/s/wait", "").await.json_of(200);
+    let data = &found["requests"][0]["body"][0]["data"];
+    assert_eq!(data["message"], "yes");
+    assert_eq!(stack.own("DELETE", &path, "").await.status, 204);
+    assert_eq!(
+        stack.own("GET", &path, "").await.json_of(200),
+        json!({"rules": []})
+    );
+}
+
+#[tokio::test]
+async fn info_tells_what_there_is_and_no_keys() {
+    let stack = Stack::start().await;
+    let answer = stack.own("GET", "info", "").await;
+    let info = answer.json_of(200);
+    assert_eq!(info["profile"], "development");
+    assert_eq!(info["communicationServices"][0]["numbers"], json!([NUMBER]));
+    assert!(!answer.text.contains(stack.dev().keys.first.reveal()));
+}
+
+#[tokio::test]
+async fn foreign_callers_are_refused_in_development() {
+    let stack = Stack::start().await;
+    let ask = async |host: &str, origin: Option<&str>, token: Option<&str>| {
+        let mut request = Request::get("/_gridpost/v1/info").header("host", host);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        stack.ask(request.body(Body::empty()).unwrap()).await.status
+    };
+    let token = stack.token().await;
+    assert_eq!(
+        ask("localhost:8480", Some("http://localhost:3000"), None).await,
+        200
+    );
+    assert_eq!(ask("gridpost-box:8480", None, None).await, 200);
+    assert_eq!(ask("rebound.example", None, None).await, 403);
+    assert_eq!(ask("rebound.example", None, Some(&token)).await, 200);
+    assert_eq!(
+        ask("localhost:8480", Some("https://page.example"), None).await,
+        403
+    );
+    assert_eq!(ask("localhost:8480", Some("null"), None).await, 403);
+}
+
+#[tokio::test]
+async fn production_asks_for_a_token() {
+    let stack = Stack::start_as(Profile::Production).await;
+    let refused = stack.own("GET", "info", "").await;
+    assert_eq!(refused.json_of(401)["error"]["code"], "Unauthorized");
+    assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    let token = stack.token().await;
+    let mut request = own_request("GET", "info", "");
+    request
+        .headers_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    assert_eq!(stack.ask(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_refused_in_our_own_shape() {
+    let stack = Stack::start().await;
+    let nowhere = stack.own("GET", "nowhere", "").await;
+    assert_eq!(nowhere.json_of(404)["error"]["code"], "NotFound");
+    let wrong = stack.own("PATCH", "numbers", "").await;
+    assert_eq!(wrong.json_of(405)["error"]["code"], "MethodNotAllowed");
+}

@@ -1,0 +1,310 @@
+//! Everything below the socket, on a clock that the tests turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use gridpost_api::operations::{ProcessStatus, StoreStatus, Watch};
+use gridpost_api::sinks::Sinks;
+use gridpost_api::token::TokenKeys;
+use gridpost_api::{Parts, Profile, Tenant, router};
+use gridpost_comms::resources::ServiceSpec;
+use gridpost_comms::sms::handsets::Handsets;
+use gridpost_comms::{Comms, CommunicationService};
+use gridpost_grid::directory::SecretHash;
+use gridpost_grid::outbound::{self, Reach};
+use gridpost_grid::{Grid, Limits, Spawn};
+use gridpost_model::{Chance, Clock, PhoneNumber, ResourceId, Secret, Timestamp};
+use gridpost_sim::{SeededChance, VirtualClock};
+use gridpost_store::{Options, Store};
+use hmac::{Hmac, Mac as _};
+use http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tower::ServiceExt as _;
+
+pub(crate) const NUMBER: &str = "+15555550100";
+pub(crate) const HANDSET: &str = "+14255550123";
+const HOST: &str = "127.0.0.1:8480";
+const TENANT: &str = "11111111-1111-4111-8111-111111111111";
+const SUBSCRIPTION: &str = "22222222-2222-4222-8222-222222222222";
+const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+
+/// A stack with one communication resource, `dev`, that owns [`NUMBER`].
+pub(crate) struct Stack {
+    pub(crate) clock: VirtualClock,
+    pub(crate) grid: Grid,
+    pub(crate) comms: Comms,
+    pub(crate) router: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The body of an answer that has this status.
+    pub(crate) fn json_of(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        self.json()
+    }
+}
+
+struct NoWatch;
+
+impl Watch for NoWatch {
+    fn store(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    fn process(&self) -> ProcessStatus {
+        ProcessStatus::default()
+    }
+}
+
+impl Stack {
+    pub(crate) async fn start() -> Self {
+        Self::start_as(Profile::Development).await
+    }
+
+    pub(crate) async fn start_as(profile: Profile) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = VirtualClock::at("2026-11-22T00:27:55Z".parse().unwrap());
+        let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
+        let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(2));
+        let spawn: Spawn = Arc::new(|_, task| {
+            tokio::spawn(task);
+        });
+        let (store, recovery) =
+            Store::open(Options::new(folder.path(), Arc::clone(&ticking))).unwrap();
+        let grid = Grid::open(
+            store.clone(),
+            &recovery,
+            gridpost_grid::Settings {
+                clock: Arc::clone(&ticking),
+                chance: Arc::clone(&chance),
+                outbound: outbound::Settings {
+                    reach: Reach {
+                        loopback: true,
+                        ..Reach::default()
+                    },
+                    plain_http: true,
+                    extra_roots: Vec::new(),
+                },
+                public_url: format!("http://{HOST}"),
+                spawn: Arc::clone(&spawn),
+                limits: Limits::default(),
+            },
+        )
+        .unwrap();
+        let handsets = Handsets::open(store.clone(), Arc::clone(&ticking)).unwrap();
+        let comms = Comms::open(
+            store.clone(),
+            grid.clone(),
+            Arc::new(handsets.clone()),
+            gridpost_comms::Settings {
+                clock: Arc::clone(&ticking),
+                chance: Arc::clone(&chance),
+                spawn,
+                host_name: "localhost:8480".into(),
+            },
+        )
+        .unwrap();
+        let parts = Parts {
+            grid: grid.clone(),
+            comms: comms.clone(),
+            handsets,
+            sinks: Sinks::default(),
+            clock: ticking,
+            chance: Arc::clone(&chance),
+            tokens: TokenKeys::from_pkcs8(&TokenKeys::generate().unwrap()).unwrap(),
+            tenant: Tenant {
+                tenant_id: TENANT.into(),
+                subscription_id: SUBSCRIPTION.into(),
+            },
+            profile,
+            base_url: format!("http://{HOST}"),
+            host_names: vec!["LOCALHOST".into(), "gridpost-box".into()],
+            watch: Arc::new(NoWatch),
+        };
+        let stack = Self {
+            clock,
+            grid,
+            comms,
+            router: router(parts),
+            _folder: folder,
+        };
+        let secret = SecretHash::of(&Secret::new("open sesame"), &*chance);
+        stack.grid.put_principal(CLIENT, secret).await.unwrap();
+        let dev = stack.make("dev").await;
+        stack.comms.assign(&dev.id, number(NUMBER)).await.unwrap();
+        stack
+    }
+
+    /// Makes another communication resource.
+    pub(crate) async fn make(&self, name: &str) -> Arc<CommunicationService> {
+        let spec = ServiceSpec {
+            location: "global".into(),
+            data_location: "unitedstates".into(),
+            ..ServiceSpec::default()
+        };
+        self.comms
+            .put_resource(resource_id(name), spec)
+            .await
+            .unwrap()
+            .0
+    }
+
+    pub(crate) fn dev(&self) -> Arc<CommunicationService> {
+        self.comms.resource(&resource_id("dev")).unwrap()
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            text,
+        }
+    }
+
+    /// Our own REST, without a credential. `path` follows `/_gridpost/v1/`.
+    pub(crate) async fn own(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.ask(own_request(method, path, body)).await
+    }
+
+    /// A communication surface, signed with the first key of `dev`.
+    pub(crate) async fn signed(&self, method: &str, target: &str, body: &str) -> Answer {
+        let dev = self.dev();
+        self.ask(Signed::new(method, target, body).by(&dev.keys.first, self.clock.now()))
+            .await
+    }
+
+    /// A token of our own token endpoint.
+    pub(crate) async fn token(&self) -> String {
+        let form = format!(
+            "grant_type=client_credentials&client_id={CLIENT}&client_secret=open+sesame&scope=https%3A%2F%2Fcommunication.azure.com%2F%2F.default"
+        );
+        let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token"))
+            .header("host", HOST)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(form))
+            .unwrap();
+        self.ask(request).await.json_of(200)["access_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Turns the clock, and waits until everything that fell due is done.
+    pub(crate) async fn advance(&self, span: Duration) {
+        let end = self.clock.now() + span;
+        self.settle().await;
+        while let Some(next) = self.clock.next_alarm().filter(|next| *next <= end) {
+            self.clock.turn_to(next);
+            self.settle().await;
+        }
+        self.clock.turn_to(end);
+        self.settle().await;
+    }
+
+    /// Waits until nothing is due any more.
+    pub(crate) async fn settle(&self) {
+        // What a task is woken for shows in `is_busy` only once it has run.
+        let mut quiet = 0;
+        while quiet < 50 {
+            tokio::task::yield_now().await;
+            let is_quiet = !self.comms.is_busy() && self.grid.pending().is_quiet();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+        }
+    }
+}
+
+pub(crate) fn own_request(method: &str, path: &str, body: &str) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(format!("/_gridpost/v1/{path}"))
+        .header("host", HOST)
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+/// A request that is going to be signed.
+pub(crate) struct Signed<'a> {
+    method: &'a str,
+    target: &'a str,
+    body: &'a str,
+    sent_body: Option<&'a str>,
+}
+
+impl<'a> Signed<'a> {
+    pub(crate) fn new(method: &'a str, target: &'a str, body: &'a str) -> Self {
+        Self {
+            method,
+            target,
+            body,
+            sent_body: None,
+        }
+    }
+
+    /// Sends another body than the one that was signed.
+    pub(crate) fn but_sending(self, body: &'a str) -> Self {
+        Self {
+            sent_body: Some(body),
+            ..self
+        }
+    }
+
+    pub(crate) fn by(self, key: &Secret, at: Timestamp) -> Request<Body> {
+        let date = at.http_date();
+        let hash = BASE64_STANDARD.encode(Sha256::digest(self.body));
+        let text = format!("{}\n{}\n{date};{HOST};{hash}", self.method, self.target);
+        let key = BASE64_STANDARD.decode(key.reveal()).unwrap();
+        let mac = Hmac::<Sha256>::new_from_slice(&key)
+            .unwrap()
+            .chain_update(text);
+        let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+        Request::builder()
+            .method(self.method)
+            .uri(self.target)
+            .header("host", HOST)
+            .header("content-type", "application/json")
+            .header("x-ms-date", date)
+            .header("x-ms-content-sha256", hash)
+            .header("x-ms-client-request-id", "the-request")
+            .header("x-ms-return-client-request-id", "true")
+            .header(
+                "authorization",
+                format!("HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"),
+            )
+            .body(Body::from(self.sent_body.unwrap_or(self.body).to_owned()))
+            .unwrap()
+    }
+}
+
+pub(crate) fn resource_id(name: &str) -> ResourceId {
+    format!(
+        "/subscriptions/{SUBSCRIPTION}/resourceGroups/gridpost/providers/Microsoft.Communication/communicationServices/{name}"
+    )
+    .parse()
+    .unwrap()
+}
+
+pub(crate) fn number(text: &str) -> PhoneNumber {
+    text.parse().unwrap()
+}
