@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gridpost_model::Event;
 use gridpost_model::subscription::LaneId;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::Position;
@@ -38,7 +39,7 @@ pub trait Follower: Send + Sync + 'static {
 }
 
 /// How far a lane has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Everything below is done with.
     pub floor: Position,

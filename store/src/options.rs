@@ -22,7 +22,7 @@ pub struct Options {
     /// A checkpoint is made after this much journal.
     pub checkpoint_bytes: u64,
     /// A checkpoint is made after this much changed rows.
-    pub checkpoint_row_bytes: u64,
+    pub checkpoint_row_bytes: usize,
     /// A checkpoint is made this long after the first change it lacks.
     pub checkpoint_after: Duration,
     /// Followers are asked to let go of old events when the journal is larger than this.
@@ -53,7 +53,9 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,41 +1,158 @@
 //! The calls: open, write, read, follow, close.
 
+use std::fmt;
+use std::fs;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use gridpost_model::Timestamp;
 use gridpost_model::subscription::LaneId;
-use serde::de::DeserializeOwned;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
+use crate::checkpoint::Checkpointer;
+use crate::disk::{self, Disk};
+use crate::engine::{Engine, FolderLock, Patience};
+use crate::job::Job;
+use crate::journal::Journal as _;
+use crate::journal::frame::{Entry, Frame};
+use crate::journal::local::Local;
+use crate::journal::recover::{self, Search};
+use crate::queue::{Notice, Queue};
+use crate::rows::{Layer, Layers, Space};
+use crate::txn::Workspace;
+use crate::writer::{Shared, Writer};
 use crate::{
-    Appended, Follower, Key, OpenError, Options, Partition, Position, ReadError, Recovery,
-    Replayed, Scan, StoreError, Table, Txn, WriteError,
+    Follower, OpenError, Options, Partition, Position, ReadBatch, ReadError, ReadLimit, Recovery,
+    Replayed, Snapshot, StoreError, Txn, WriteError, read,
 };
 
-/// Durable state. Cheap to clone; all clones are one store.
-#[derive(Clone, Debug)]
-pub struct Store {}
+/// Durable state. Cheap to clone; all clones are one store. When the last is dropped without `close`, the writer stops
+/// at once, as if the process had been killed.
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+/// What all clones share.
+struct Handle {
+    shared: Arc<Shared>,
+    /// The part of the journal that `replay` shows.
+    replay: (Position, Position),
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Store {
     /// Opens the folder, or makes a new store in it. Blocks: replays the journal from the last checkpoint.
     ///
     /// # Errors
     /// The folder is in use, damaged, or from a newer version.
-    pub fn open(_options: Options) -> Result<(Self, Recovery), OpenError> {
-        Ok((Self {}, Recovery::default()))
+    pub fn open(options: Options) -> Result<(Self, Recovery), OpenError> {
+        let journal_folder = options.folder.join("journal");
+        make_folder(&options.folder)?;
+        make_folder(&journal_folder)?;
+        let lock = FolderLock::take(&options.folder)?;
+        let disk = Disk::new(options.faults.clone());
+        let patience = Arc::new(Patience::default());
+        let tables = options.folder.join("tables.redb");
+        let (engine, saved) = Engine::open(&tables, &disk, &patience)?;
+        let base = engine
+            .base()
+            .map_err(|error| OpenError::Tables(error.to_string()))?;
+
+        let mut replayed = ReplayedRows::default();
+        let search = Search {
+            folder: &journal_folder,
+            disk: &disk,
+            checkpoint: saved.position,
+            accept_damage: options.accept_damage,
+        };
+        let found = search.run(&mut |frame| replayed.apply(frame))?;
+        recover::sync_newest(&journal_folder, &found)?;
+        disk::sync_folder(&options.folder).map_err(|e| unmade(&options.folder, e))?;
+        let recovery = Recovery {
+            progress: saved.progress,
+            checkpoint: saved.position,
+            tail: found.tail,
+            batches: replayed.batches,
+            events: replayed.events,
+            discarded_bytes: found.discarded_bytes,
+            notes: found.notes.clone(),
+        };
+
+        let layers = Layers {
+            active: replayed.rows,
+            frozen: None,
+            base,
+        };
+        let workspace = Workspace::recovered(layers.clone(), replayed.row_bytes);
+        let journal = Local::new(&journal_folder, &disk, found, options.accept_damage);
+        let queue = Arc::new(Queue::default());
+        let started = |source| OpenError::File {
+            doing: "could not start a thread for",
+            file: tables.clone(),
+            source,
+        };
+        let checkpointer = Checkpointer::start(engine, Arc::clone(&queue)).map_err(started)?;
+        patience.set_willing(true);
+        let shared = Arc::new(Shared {
+            checkpoint_made: AtomicI64::new(options.clock.now().ticks()),
+            options,
+            queue,
+            layers: ArcSwap::from_pointee(layers),
+            journal: journal.reader(),
+            follower: Mutex::default(),
+            health: Mutex::default(),
+            patience,
+        });
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            Box::new(journal),
+            checkpointer,
+            workspace,
+            recovery.checkpoint,
+        );
+        let run = move || {
+            writer.run();
+            // Held until everything that writes into the folder is gone.
+            drop(lock);
+        };
+        let thread = thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(run)
+            .map_err(started)?;
+        let handle = Handle {
+            shared,
+            replay: (recovery.checkpoint, recovery.tail),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((
+            Self {
+                handle: Arc::new(handle),
+            },
+            recovery,
+        ))
     }
 
     /// Shows events and settlements from the checkpoint to where the journal ended at opening, in order.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn replay(&self, _visit: &mut dyn FnMut(Replayed)) -> Result<(), ReadError> {
-        Ok(())
+    pub fn replay(&self, visit: &mut dyn FnMut(Replayed)) -> Result<(), ReadError> {
+        let (from, to) = self.handle.replay;
+        read::replay(&*self.shared().journal, from, to, visit)
     }
 
     /// Names the one who is told of events: once, before the first write that appends one. The store keeps it until
     /// it is closed, so a follower that owns the store must let `close` break the circle.
-    pub fn follow(&self, _follower: Arc<dyn Follower>) {}
+    pub fn follow(&self, follower: Arc<dyn Follower>) {
+        *self.shared().follower.lock() = Some(follower);
+    }
 
     /// Runs `change` on the partition's single writer and answers once its changes survive a crash.
     ///
@@ -43,15 +160,15 @@ impl Store {
     /// The closure refused, or its changes were not stored. Either way nothing of it remains.
     pub async fn write<T, E, F>(
         &self,
-        _partition: Partition,
-        _change: F,
+        partition: Partition,
+        change: F,
     ) -> Result<Committed<T>, WriteError<E>>
     where
         F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        Err(WriteError::NotStored(StoreError::Closed))
+        self.line_up(Job::new(partition, true, change)).await
     }
 
     /// As `write`, but never forces a sync: answered once the record is in the file (it survives the end of the
@@ -61,24 +178,39 @@ impl Store {
     /// As `write`.
     pub async fn write_soon<T, E, F>(
         &self,
-        _partition: Partition,
-        _change: F,
+        partition: Partition,
+        change: F,
     ) -> Result<Committed<T>, WriteError<E>>
     where
         F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        Err(WriteError::NotStored(StoreError::Closed))
+        self.line_up(Job::new(partition, false, change)).await
+    }
+
+    async fn line_up<T, E, F>(&self, job: Arc<Job<F, T, E>>) -> Result<Committed<T>, WriteError<E>>
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let queue = &self.shared().queue;
+        queue
+            .push(Arc::clone(&job) as _)
+            .map_err(WriteError::NotStored)?;
+        Job::answer_of(job).await.map(Committed)
     }
 
     /// Notes that a lane is done with an event. Buffered; in the journal within 10 ms; never forces a sync. Lost in a
     /// crash it costs one repeated delivery.
-    pub fn settle(&self, _lane: LaneId, _position: Position) {}
+    pub fn settle(&self, lane: LaneId, position: Position) {
+        self.shared().queue.settle(lane, position);
+    }
 
     /// A consistent view of all tables as of now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {}
+        Snapshot(self.shared().layers.load_full())
     }
 
     /// Reads events in journal order, keeping those whose lanes are wanted. A position below the oldest kept segment
@@ -88,30 +220,125 @@ impl Store {
     /// The journal cannot be read.
     pub fn read_events(
         &self,
-        _from: Position,
-        _limit: ReadLimit,
-        _want: &mut dyn FnMut(&[LaneId]) -> bool,
+        from: Position,
+        limit: ReadLimit,
+        want: &mut dyn FnMut(&[LaneId]) -> bool,
     ) -> Result<ReadBatch, ReadError> {
-        Ok(ReadBatch { events: Vec::new(), next: Position::START, at_tail: true })
+        read::read_events(&*self.shared().journal, from, limit, want)
     }
 
     /// The first position that nothing was written to yet.
     pub fn tail(&self) -> Position {
-        Position::START
+        self.shared().journal.tail()
     }
 
     /// The start of the oldest segment that is kept.
     pub fn oldest(&self) -> Position {
-        Position::START
+        self.shared().journal.oldest()
     }
 
     /// How the store is doing.
     pub fn status(&self) -> Status {
-        Status::default()
+        let shared = self.shared();
+        let pieces = shared.journal.pieces();
+        let figures = shared.journal.figures();
+        let made = Timestamp::from_ticks(shared.checkpoint_made.load(Ordering::Relaxed));
+        Status {
+            health: shared.health.lock().clone(),
+            tables_wait_for_space: shared.patience.is_waiting(),
+            journal_bytes: pieces
+                .iter()
+                .map(|p| p.end.0.saturating_sub(p.start.0))
+                .sum(),
+            segments: pieces.len() as u64,
+            syncs: figures.syncs,
+            written_bytes: figures.written_bytes,
+            batches: figures.batches,
+            checkpoint_age: shared.options.clock.now().since(made),
+        }
     }
 
     /// Writes buffered settlements, makes a checkpoint and stops the writer. Later writes answer `Closed`.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        let queue = &self.shared().queue;
+        queue.close(StoreError::Closed);
+        queue.notify(Notice::Close(done));
+        // Ends when the writer drops the sender, which it does last.
+        let _ = closed.await;
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("tail", &self.tail())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.stop();
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
+        // The last clone may go with a closure that the writer itself drops.
+        if thread.thread().id() != thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The rows that the journal changed since the checkpoint.
+#[derive(Default)]
+struct ReplayedRows {
+    rows: Layer,
+    row_bytes: usize,
+    batches: u64,
+    events: u64,
+}
+
+impl ReplayedRows {
+    fn apply(&mut self, frame: &Frame<'_>) {
+        self.batches += 1;
+        let mut partition = Partition::DIRECTORY;
+        // The frame was verified, so every entry is readable.
+        for entry in frame.entries().flatten() {
+            match entry {
+                Entry::Partition(named) => partition = named,
+                Entry::Put { table, key, row } => {
+                    self.change(Space { table, partition }.with(key), Some(row));
+                }
+                Entry::Remove { table, key } => {
+                    self.change(Space { table, partition }.with(key), None);
+                }
+                Entry::Event(_) => self.events += 1,
+                Entry::Settled { .. } => (),
+            }
+        }
+    }
+
+    fn change(&mut self, key: Vec<u8>, row: Option<&[u8]>) {
+        self.row_bytes += key.len() + row.map_or(0, <[u8]>::len);
+        self.rows.insert(key.into(), row.map(Into::into));
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(folder).map_err(|e| unmade(folder, e))
+}
+
+fn unmade(folder: &Path, source: std::io::Error) -> OpenError {
+    OpenError::File {
+        doing: "could not make",
+        file: folder.to_owned(),
+        source,
+    }
 }
 
 /// Proof that what `T` tells of is stored: only the store makes one.
@@ -133,77 +360,13 @@ impl<T> Deref for Committed<T> {
     }
 }
 
-/// All tables as of one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {}
-
-impl Snapshot {
-    /// One row.
-    ///
-    /// # Errors
-    /// The tables cannot be read, or the row is not a `V`.
-    pub fn get<V: DeserializeOwned>(
-        &self,
-        _table: &Table<V>,
-        _partition: Partition,
-        _key: impl Key,
-    ) -> Result<Option<V>, StoreError> {
-        Ok(None)
-    }
-
-    /// Rows of one partition in the order of their keys, each with its key.
-    ///
-    /// # Errors
-    /// The tables cannot be read, or a row is not a `V`.
-    pub fn scan<V: DeserializeOwned>(
-        &self,
-        _table: &Table<V>,
-        _partition: Partition,
-        _scan: Scan,
-    ) -> Result<Vec<(Box<[u8]>, V)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    /// Rows of all partitions, partition by partition.
-    ///
-    /// # Errors
-    /// The tables cannot be read, or a row is not a `V`.
-    pub fn scan_all<V: DeserializeOwned>(
-        &self,
-        _table: &Table<V>,
-        _scan: Scan,
-    ) -> Result<Vec<(Partition, Box<[u8]>, V)>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
-/// How much one `read_events` may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadLimit {
-    /// Events kept.
-    pub events: usize,
-    /// Bytes of their bodies; the event that crosses it is the last.
-    pub kept_bytes: usize,
-    /// Bytes of journal looked at.
-    pub scanned_bytes: usize,
-}
-
-/// What one `read_events` found.
-#[derive(Clone, Debug)]
-pub struct ReadBatch {
-    /// The wanted events.
-    pub events: Vec<Appended>,
-    /// Where to go on.
-    pub next: Position,
-    /// Nothing was written behind `next` when it was read.
-    pub at_tail: bool,
-}
-
 /// How the store is doing.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// Whether it takes writes.
     pub health: Health,
+    /// A checkpoint waits for space on the disk; publishers do not.
+    pub tables_wait_for_space: bool,
     /// Bytes of journal that are kept.
     pub journal_bytes: u64,
     /// Segments that are kept.

@@ -17,7 +17,11 @@ pub struct Table<V> {
 impl<V> Table<V> {
     /// Names a table. The number is what is stored; it is given once and never used again.
     pub const fn new(id: u16, name: &'static str) -> Self {
-        Self { id, name, rows: PhantomData }
+        Self {
+            id,
+            name,
+            rows: PhantomData,
+        }
     }
 
     /// Its number.
@@ -48,7 +52,13 @@ const DEFAULT_LIMIT: usize = 10_000;
 impl Scan {
     /// Every row.
     pub fn all() -> Self {
-        Self { from: Vec::new(), to: None, reverse: false, limit: DEFAULT_LIMIT, refused: None }
+        Self {
+            from: Vec::new(),
+            to: None,
+            reverse: false,
+            limit: DEFAULT_LIMIT,
+            refused: None,
+        }
     }
 
     /// The rows whose key begins with these parts.
@@ -90,7 +100,7 @@ impl Scan {
 }
 
 /// The first key that sorts after everything beginning with `prefix`; `None` when nothing does.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

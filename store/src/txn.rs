@@ -1,20 +1,33 @@
-//! Transactions: what one closure reads and changes.
+//! Transactions: what one closure reads and changes, and the batch they are collected in.
+//!
+//! Promise: a transaction sees its own changes and those before it in the batch; an error leaves no trace of it.
+//! Not here: making the batch durable (`writer`).
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use gridpost_model::Event;
 use gridpost_model::subscription::LaneId;
+use gridpost_model::{Event, EventSchema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 
-use crate::{Key, Partition, Scan, StoreError, Table};
+use crate::journal::frame::{Builder, Mark};
+use crate::rows::{Layers, Row, RowKey, SPACE_BYTES, Space};
+use crate::{Appended, Key, Partition, Position, Scan, StoreError, Table, WriteError};
+
+/// One transaction's record is at most this large; it must fit a segment several times over.
+const MAX_TXN_BYTES: usize = 8 << 20;
+/// Changed rows that checkpoints have not taken yet, at most. Reached only when the tables cannot be written.
+const MAX_ROW_BYTES: usize = 256 << 20;
 
 /// The changes of one write, over one partition. Sees its own changes.
 #[derive(Debug)]
 pub struct Txn<'a> {
     partition: Partition,
-    writer: PhantomData<&'a mut ()>,
+    workspace: &'a mut Workspace,
+    /// Whether the record says already which partition its rows are of.
+    named: bool,
+    refused: Option<StoreError>,
 }
 
 impl Txn<'_> {
@@ -29,48 +42,194 @@ impl Txn<'_> {
     /// The tables cannot be read, or the row is not a `V`.
     pub fn get<V: DeserializeOwned>(
         &self,
-        _table: &Table<V>,
-        _key: impl Key,
+        table: &Table<V>,
+        key: impl Key,
     ) -> Result<Option<V>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    /// Writes a row, new or over the old one.
-    ///
-    /// # Errors
-    /// The value cannot be written as JSON, or the key cannot be stored.
-    pub fn put<V: Serialize>(
-        &mut self,
-        _table: &Table<V>,
-        _key: impl Key,
-        _row: &V,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    /// Removes a row; nothing happens when there is none.
-    ///
-    /// # Errors
-    /// The key cannot be stored.
-    pub fn remove<V>(&mut self, _table: &Table<V>, _key: impl Key) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+        self.workspace.layers.get(table, self.partition, &key)
     }
 
     /// Rows in the order of their keys, each with its key.
     ///
     /// # Errors
     /// The tables cannot be read, or a row is not a `V`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a scan is built where it is used"
+    )]
     pub fn scan<V: DeserializeOwned>(
         &self,
-        _table: &Table<V>,
-        _scan: Scan,
+        table: &Table<V>,
+        scan: Scan,
     ) -> Result<Vec<(Box<[u8]>, V)>, StoreError> {
-        Err(StoreError::Closed)
+        self.workspace.layers.scan(table, self.partition, &scan)
+    }
+
+    /// Writes a row, new or over the old one.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON, the key cannot be stored, or the tables wait for space.
+    pub fn put<V: Serialize>(
+        &mut self,
+        table: &Table<V>,
+        key: impl Key,
+        row: &V,
+    ) -> Result<(), StoreError> {
+        let row = serde_json::to_vec(row).map_err(|e| StoreError::Codec {
+            what: table.name(),
+            why: e.to_string().into(),
+        })?;
+        let key = Space {
+            table: table.id(),
+            partition: self.partition,
+        }
+        .key(&key)?;
+        if MAX_ROW_BYTES < self.workspace.row_bytes {
+            return Err(StoreError::NoSpace);
+        }
+        self.name_partition();
+        self.workspace
+            .frame
+            .put(table.id(), &key[SPACE_BYTES..], &row);
+        self.workspace.change(key.into(), Some(row.into()));
+        Ok(())
+    }
+
+    /// Removes a row; nothing happens when there is none.
+    ///
+    /// # Errors
+    /// The key cannot be stored.
+    pub fn remove<V>(&mut self, table: &Table<V>, key: impl Key) -> Result<(), StoreError> {
+        let key = Space {
+            table: table.id(),
+            partition: self.partition,
+        }
+        .key(&key)?;
+        self.name_partition();
+        self.workspace.frame.remove(table.id(), &key[SPACE_BYTES..]);
+        self.workspace.change(key.into(), None);
+        Ok(())
     }
 
     /// Appends an event for the lanes that matched it.
-    pub fn append(&mut self, _event: Arc<Event>, _lanes: &[LaneId]) {}
+    pub fn append(&mut self, event: Arc<Event>, lanes: &[LaneId]) {
+        if event.schema != EventSchema::EventGrid {
+            let why = "only the Event Grid schema is read back so far".into();
+            self.refused = Some(StoreError::Codec { what: "event", why });
+            return;
+        }
+        let frame = &mut self.workspace.frame;
+        let behind_start = frame.event(event.schema, event.published, lanes, &event.json);
+        self.workspace.events.push(Appended {
+            // Relative to the batch until the batch has an address.
+            position: Position(behind_start),
+            next: Position::START,
+            lanes: SmallVec::from_slice(lanes),
+            event,
+        });
+    }
 
     /// Says in the same transaction that a lane is done with an event.
-    pub fn settle(&mut self, _lane: LaneId, _position: crate::Position) {}
+    pub fn settle(&mut self, lane: LaneId, position: Position) {
+        self.workspace
+            .frame
+            .settled(lane, std::iter::once(position));
+    }
+
+    fn name_partition(&mut self) {
+        if !self.named {
+            self.workspace.frame.partition(self.partition);
+            self.named = true;
+        }
+    }
+}
+
+/// The batch being collected, and the tables as they are after it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) frame: Builder,
+    pub(crate) events: Vec<Appended>,
+    pub(crate) layers: Layers,
+    /// Whether the batch changed rows.
+    pub(crate) rows_changed: bool,
+    /// Bytes of rows changed since the last checkpoint began.
+    pub(crate) row_bytes: usize,
+    /// How to take the current transaction's changes back, newest last.
+    undo: Vec<(RowKey, Option<Row>)>,
+}
+
+impl Workspace {
+    /// An empty batch over tables as they were recovered.
+    pub(crate) fn recovered(layers: Layers, row_bytes: usize) -> Self {
+        Self {
+            frame: Builder::new(),
+            events: Vec::new(),
+            layers,
+            rows_changed: false,
+            row_bytes,
+            undo: Vec::new(),
+        }
+    }
+
+    /// Runs one transaction. Unless it agrees, everything is as before.
+    pub(crate) fn attempt<T, E>(
+        &mut self,
+        partition: Partition,
+        change: impl FnOnce(&mut Txn<'_>) -> Result<T, WriteError<E>>,
+    ) -> Result<T, WriteError<E>> {
+        let before = (self.frame.mark(), self.events.len(), self.row_bytes);
+        let size_before = self.frame.size();
+        self.undo.clear();
+        let mut txn = Txn {
+            partition,
+            workspace: self,
+            named: false,
+            refused: None,
+        };
+        let done = change(&mut txn);
+        let refused = txn.refused.take();
+        let size_bytes = self.frame.size() - size_before;
+        let done = match (done, refused) {
+            (Ok(_), Some(error)) => Err(WriteError::NotStored(error)),
+            (Ok(_), None) if MAX_TXN_BYTES < size_bytes => {
+                let error = StoreError::TooLarge {
+                    size_bytes,
+                    limit_bytes: MAX_TXN_BYTES,
+                };
+                Err(WriteError::NotStored(error))
+            }
+            (done, _) => done,
+        };
+        match done {
+            Ok(_) => self.rows_changed |= !self.undo.is_empty(),
+            Err(_) => self.take_back(before),
+        }
+        done
+    }
+
+    fn take_back(&mut self, (mark, events, row_bytes): (Mark, usize, usize)) {
+        self.frame.rewind(mark);
+        self.events.truncate(events);
+        self.row_bytes = row_bytes;
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(row) => drop(self.layers.active.insert(key, row)),
+                None => drop(self.layers.active.remove(&key)),
+            }
+        }
+    }
+
+    fn change(&mut self, key: RowKey, row: Row) {
+        // The key's and the row's own headers and their place in the map count too.
+        const OVERHEAD_BYTES: usize = 96;
+        self.row_bytes += OVERHEAD_BYTES + key.len() + row.as_ref().map_or(0, |row| row.len());
+        let before = self.layers.active.insert(Arc::clone(&key), row);
+        self.undo.push((key, before));
+    }
+
+    /// Forgets the batch's record; its rows stay.
+    pub(crate) fn clear(&mut self) {
+        self.frame.clear();
+        self.events.clear();
+        self.rows_changed = false;
+    }
 }

@@ -1,0 +1,634 @@
+//! Frames: how one group-commit batch stands in the journal.
+//!
+//! ```text
+//! header (40 bytes) | bodies | skeleton | zeros up to a multiple of 8
+//! ```
+//! The skeleton lists what happened; an event's entry there has the length and checksum of its JSON, which lies
+//! among the bodies. So a reader decides by the skeleton which bodies to look at. The header binds a frame to its
+//! address: what a segment held in an earlier life is never taken for a frame.
+//!
+//! Promise: reading arbitrary bytes never panics, and accepts nothing but what was written there.
+//! Not here: files (`segment`), what entries mean (`crate::writer`, `super::recover`).
+
+use gridpost_model::subscription::LaneId;
+use gridpost_model::{EventSchema, Timestamp};
+use smallvec::SmallVec;
+
+use crate::{Partition, Position};
+
+pub(crate) const HEADER_BYTES: usize = 40;
+/// "GPF1" in the file.
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"GPF1");
+/// Frames begin at multiples of this.
+pub(crate) const ALIGNMENT: usize = 8;
+/// Larger than any batch; a length beyond it is nonsense.
+pub(crate) const MAX_FRAME_BYTES: usize = 32 << 20;
+
+const PARTITION: u8 = 1;
+const PUT: u8 = 2;
+const REMOVE: u8 = 3;
+const EVENT: u8 = 4;
+const SETTLED: u8 = 5;
+
+/// A frame being written.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    /// The header's place, then the bodies; the skeleton joins them at the end.
+    bytes: Vec<u8>,
+    skeleton: Vec<u8>,
+}
+
+/// Where a builder can be taken back to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    bytes: usize,
+    skeleton: usize,
+}
+
+/// Buffers grown beyond this by one large batch are given back.
+const KEPT_BYTES: usize = 1 << 20;
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: vec![0; HEADER_BYTES],
+            skeleton: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.skeleton.is_empty()
+    }
+
+    /// How many bytes the frame would take now.
+    pub(crate) fn size(&self) -> usize {
+        (self.bytes.len() + self.skeleton.len()).next_multiple_of(ALIGNMENT)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            skeleton: self.skeleton.len(),
+        }
+    }
+
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.skeleton.truncate(mark.skeleton);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.truncate(HEADER_BYTES);
+        self.skeleton.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.skeleton.shrink_to(KEPT_BYTES);
+    }
+
+    /// Rows that follow belong to this partition.
+    pub(crate) fn partition(&mut self, partition: Partition) {
+        self.skeleton.push(PARTITION);
+        varint(&mut self.skeleton, u64::from(partition.0));
+    }
+
+    pub(crate) fn put(&mut self, table: u16, key: &[u8], row: &[u8]) {
+        self.skeleton.push(PUT);
+        varint(&mut self.skeleton, u64::from(table));
+        chunk(&mut self.skeleton, key);
+        chunk(&mut self.skeleton, row);
+    }
+
+    pub(crate) fn remove(&mut self, table: u16, key: &[u8]) {
+        self.skeleton.push(REMOVE);
+        varint(&mut self.skeleton, u64::from(table));
+        chunk(&mut self.skeleton, key);
+    }
+
+    /// Returns how far behind the frame's start the event's address is.
+    pub(crate) fn event(
+        &mut self,
+        schema: EventSchema,
+        published: Timestamp,
+        lanes: &[LaneId],
+        json: &[u8],
+    ) -> u64 {
+        let at = self.bytes.len() as u64;
+        self.bytes.extend_from_slice(json);
+        self.skeleton.push(EVENT);
+        self.skeleton.push(schema_tag(schema));
+        self.skeleton
+            .extend_from_slice(&published.ticks().to_le_bytes());
+        self.skeleton
+            .extend_from_slice(&crc32fast::hash(json).to_le_bytes());
+        varint(&mut self.skeleton, json.len() as u64);
+        varint(&mut self.skeleton, lanes.len() as u64);
+        for lane in lanes {
+            varint(&mut self.skeleton, lane.0);
+        }
+        at
+    }
+
+    /// `positions` in ascending order.
+    pub(crate) fn settled(
+        &mut self,
+        lane: LaneId,
+        positions: impl ExactSizeIterator<Item = Position>,
+    ) {
+        self.skeleton.push(SETTLED);
+        varint(&mut self.skeleton, lane.0);
+        varint(&mut self.skeleton, positions.len() as u64);
+        let mut before = 0;
+        for position in positions {
+            varint(&mut self.skeleton, position.0.wrapping_sub(before));
+            before = position.0;
+        }
+    }
+
+    /// The bytes of the frame that will stand at `at`. The builder must be cleared before it is used again.
+    pub(crate) fn finish(&mut self, at: Position, synced_before: Position) -> &[u8] {
+        let size = self.size();
+        let bodies_bytes = self.bytes.len() - HEADER_BYTES;
+        let header = Header {
+            bodies_bytes,
+            skeleton_bytes: self.skeleton.len(),
+            skeleton_crc: crc32fast::hash(&self.skeleton),
+            at,
+            synced_before,
+        };
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
+        self.bytes.extend_from_slice(&self.skeleton);
+        self.bytes.resize(size, 0);
+        &self.bytes
+    }
+}
+
+/// What stands before every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    bodies_bytes: usize,
+    skeleton_bytes: usize,
+    skeleton_crc: u32,
+    at: Position,
+    /// When this frame was written, everything below was known to be durable.
+    pub(crate) synced_before: Position,
+}
+
+/// Why bytes are not the frame of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAFrame {
+    #[error("nothing was written there")]
+    Blank,
+    #[error("it is left over from the segment's earlier use")]
+    Stale,
+    #[error("its header is unreadable")]
+    Header,
+    #[error("it ends too early")]
+    Short,
+    #[error("its contents do not match their checksum")]
+    Contents,
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[4..8].copy_from_slice(&length(self.bodies_bytes).to_le_bytes());
+        bytes[8..12].copy_from_slice(&length(self.skeleton_bytes).to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.skeleton_crc.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.at.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.synced_before.0.to_le_bytes());
+        // 32..36 is reserved and zero.
+        let crc = crc32fast::hash(&bytes[..36]);
+        bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header of the frame at `at`.
+    pub(crate) fn read(bytes: &[u8], at: Position) -> Result<Self, NotAFrame> {
+        let bytes: &[u8; HEADER_BYTES] = bytes
+            .get(..HEADER_BYTES)
+            .and_then(|b| b.try_into().ok())
+            .ok_or(if bytes.iter().all(|b| *b == 0) {
+                NotAFrame::Blank
+            } else {
+                NotAFrame::Short
+            })?;
+        if bytes.iter().all(|b| *b == 0) {
+            return Err(NotAFrame::Blank);
+        }
+        let header = Self {
+            bodies_bytes: number32(bytes, 4) as usize,
+            skeleton_bytes: number32(bytes, 8) as usize,
+            skeleton_crc: number32(bytes, 12),
+            at: Position(number64(bytes, 16)),
+            synced_before: Position(number64(bytes, 24)),
+        };
+        let intact = number32(bytes, 0) == MAGIC
+            && number32(bytes, 36) == crc32fast::hash(&bytes[..36])
+            && header.bodies_bytes + header.skeleton_bytes <= MAX_FRAME_BYTES;
+        match intact {
+            false => Err(NotAFrame::Header),
+            true if header.at != at => Err(NotAFrame::Stale),
+            true => Ok(header),
+        }
+    }
+
+    /// How many bytes the whole frame takes.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        (HEADER_BYTES + self.bodies_bytes + self.skeleton_bytes).next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// A frame whose header and skeleton are intact. Bodies are checked when they are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) header: Header,
+    bodies: &'a [u8],
+    skeleton: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the frame at `at` from the start of `bytes`.
+    pub(crate) fn read(bytes: &'a [u8], at: Position) -> Result<Self, NotAFrame> {
+        let header = Header::read(bytes, at)?;
+        let skeleton_at = HEADER_BYTES + header.bodies_bytes;
+        let bodies = bytes
+            .get(HEADER_BYTES..skeleton_at)
+            .ok_or(NotAFrame::Short)?;
+        let skeleton = bytes
+            .get(skeleton_at..skeleton_at + header.skeleton_bytes)
+            .ok_or(NotAFrame::Short)?;
+        if crc32fast::hash(skeleton) != header.skeleton_crc {
+            return Err(NotAFrame::Contents);
+        }
+        Ok(Self {
+            header,
+            bodies,
+            skeleton,
+        })
+    }
+
+    pub(crate) fn at(&self) -> Position {
+        self.header.at
+    }
+
+    /// The first position behind it.
+    pub(crate) fn end(&self) -> Position {
+        Position(self.header.at.0 + self.header.frame_bytes() as u64)
+    }
+
+    /// Whether everything in it is what was written.
+    pub(crate) fn verify(&self) -> Result<(), NotAFrame> {
+        let mut bodies_bytes = 0;
+        for entry in self.entries() {
+            if let Entry::Event(event) = entry.map_err(|Malformed| NotAFrame::Contents)? {
+                event.json().ok_or(NotAFrame::Contents)?;
+                bodies_bytes += event.json.len();
+            }
+        }
+        (bodies_bytes == self.bodies.len())
+            .then_some(())
+            .ok_or(NotAFrame::Contents)
+    }
+
+    pub(crate) fn entries(&self) -> Entries<'a> {
+        Entries {
+            at: self.header.at,
+            bodies: self.bodies,
+            body_at: 0,
+            rest: self.skeleton,
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    Partition(Partition),
+    Put {
+        table: u16,
+        key: &'a [u8],
+        row: &'a [u8],
+    },
+    Remove {
+        table: u16,
+        key: &'a [u8],
+    },
+    Event(EventEntry<'a>),
+    Settled {
+        lane: LaneId,
+        positions: Vec<Position>,
+    },
+}
+
+/// An event, its body not yet looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EventEntry<'a> {
+    pub(crate) position: Position,
+    pub(crate) schema: EventSchema,
+    pub(crate) published: Timestamp,
+    pub(crate) lanes: SmallVec<[LaneId; 4]>,
+    crc: u32,
+    json: &'a [u8],
+}
+
+impl<'a> EventEntry<'a> {
+    /// The object as it was written; `None` when it is not any more.
+    pub(crate) fn json(&self) -> Option<&'a [u8]> {
+        (crc32fast::hash(self.json) == self.crc).then_some(self.json)
+    }
+}
+
+/// The skeleton is not a list of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// The entries of a frame, in order.
+#[derive(Debug)]
+pub(crate) struct Entries<'a> {
+    at: Position,
+    bodies: &'a [u8],
+    body_at: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let entry = self.read();
+        if entry.is_none() {
+            self.rest = &[];
+        }
+        Some(entry.ok_or(Malformed))
+    }
+}
+
+impl<'a> Entries<'a> {
+    fn read(&mut self) -> Option<Entry<'a>> {
+        Some(match self.bytes::<1>()?[0] {
+            PARTITION => Entry::Partition(Partition(self.small()?)),
+            PUT => Entry::Put {
+                table: self.small()?,
+                key: self.chunk()?,
+                row: self.chunk()?,
+            },
+            REMOVE => Entry::Remove {
+                table: self.small()?,
+                key: self.chunk()?,
+            },
+            EVENT => Entry::Event(self.event()?),
+            SETTLED => self.settled()?,
+            _ => return None,
+        })
+    }
+
+    fn event(&mut self) -> Option<EventEntry<'a>> {
+        let schema = schema_of(self.bytes::<1>()?[0])?;
+        let published = Timestamp::from_ticks(i64::from_le_bytes(self.bytes()?));
+        let crc = u32::from_le_bytes(self.bytes()?);
+        let json_bytes = usize::try_from(self.varint()?).ok()?;
+        let mut lanes = SmallVec::new();
+        for _ in 0..self.varint()? {
+            lanes.push(LaneId(self.varint()?));
+        }
+        let json = self
+            .bodies
+            .get(self.body_at..self.body_at.checked_add(json_bytes)?)?;
+        let position = Position(self.at.0 + (HEADER_BYTES + self.body_at) as u64);
+        self.body_at += json_bytes;
+        Some(EventEntry {
+            position,
+            schema,
+            published,
+            lanes,
+            crc,
+            json,
+        })
+    }
+
+    fn settled(&mut self) -> Option<Entry<'a>> {
+        let lane = LaneId(self.varint()?);
+        let mut positions = Vec::new();
+        let mut before = 0_u64;
+        for _ in 0..self.varint()? {
+            before = before.wrapping_add(self.varint()?);
+            positions.push(Position(before));
+        }
+        Some(Entry::Settled { lane, positions })
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*bytes)
+    }
+
+    fn chunk(&mut self) -> Option<&'a [u8]> {
+        let size = usize::try_from(self.varint()?).ok()?;
+        let (chunk, rest) = self.rest.split_at_checked(size)?;
+        self.rest = rest;
+        Some(chunk)
+    }
+
+    fn small(&mut self) -> Option<u16> {
+        self.varint()?.try_into().ok()
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.bytes::<1>()?[0];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// Seven bits a byte, the low ones first; the high bit says that more follow.
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
+    varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn schema_tag(schema: EventSchema) -> u8 {
+    match schema {
+        EventSchema::EventGrid => 0,
+        EventSchema::CloudEvents => 1,
+        EventSchema::Custom => 2,
+    }
+}
+
+fn schema_of(tag: u8) -> Option<EventSchema> {
+    match tag {
+        0 => Some(EventSchema::EventGrid),
+        1 => Some(EventSchema::CloudEvents),
+        2 => Some(EventSchema::Custom),
+        _ => None,
+    }
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a batch is bounded far below 4 GiB")
+}
+
+pub(super) fn number32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+pub(super) fn number64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AT: Position = Position(4096);
+
+    fn sample() -> Builder {
+        let mut builder = Builder::new();
+        builder.partition(Partition(7));
+        builder.put(20, b"key", b"{}");
+        builder.event(
+            EventSchema::EventGrid,
+            Timestamp::from_seconds(1),
+            &[LaneId(1), LaneId(300)],
+            b"{\"id\":\"1\"}",
+        );
+        builder.remove(21, b"other");
+        builder.settled(LaneId(1), [Position(10), Position(4000)].into_iter());
+        builder
+    }
+
+    #[test]
+    fn entries_are_read_back_in_order() {
+        let mut builder = sample();
+        let bytes = builder.finish(AT, Position(1)).to_vec();
+        let frame = Frame::read(&bytes, AT).unwrap();
+        frame.verify().unwrap();
+        assert_eq!(frame.end(), Position(4096 + bytes.len() as u64));
+        let entries: Vec<_> = frame.entries().map(Result::unwrap).collect();
+        assert_eq!(entries[0], Entry::Partition(Partition(7)));
+        assert_eq!(
+            entries[1],
+            Entry::Put {
+                table: 20,
+                key: b"key",
+                row: b"{}"
+            }
+        );
+        let Entry::Event(event) = &entries[2] else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(event.position, Position(4096 + HEADER_BYTES as u64));
+        assert_eq!(event.json(), Some(&b"{\"id\":\"1\"}"[..]));
+        assert_eq!(event.lanes.as_slice(), [LaneId(1), LaneId(300)]);
+        assert_eq!(
+            entries[3],
+            Entry::Remove {
+                table: 21,
+                key: b"other"
+            }
+        );
+        let positions = vec![Position(10), Position(4000)];
+        assert_eq!(
+            entries[4],
+            Entry::Settled {
+                lane: LaneId(1),
+                positions
+            }
+        );
+    }
+
+    #[test]
+    fn a_rewound_builder_writes_what_stood_before_the_mark() {
+        let expected = sample().finish(AT, AT).to_vec();
+        let mut builder = sample();
+        let mark = builder.mark();
+        builder.put(1, b"x", b"y");
+        builder.event(EventSchema::EventGrid, Timestamp::EPOCH, &[], b"body");
+        builder.rewind(mark);
+        assert_eq!(builder.finish(AT, AT), expected);
+    }
+
+    #[test]
+    fn a_frame_of_another_address_is_stale() {
+        let mut builder = sample();
+        let bytes = builder.finish(AT, AT);
+        assert_eq!(
+            Frame::read(bytes, Position(8192)).unwrap_err(),
+            NotAFrame::Stale
+        );
+        assert_eq!(Frame::read(&[0; 64], AT).unwrap_err(), NotAFrame::Blank);
+    }
+
+    #[test]
+    fn a_flip_of_any_bit_and_a_cut_at_any_byte_is_noticed() {
+        let mut builder = sample();
+        let bytes = builder.finish(AT, Position(1)).to_vec();
+        let meant = bytes.len() - padding(&bytes);
+        for bit in 0..meant * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                Frame::read(&damaged, AT).and_then(|f| f.verify()).is_err(),
+                "bit {bit}"
+            );
+        }
+        for cut in 0..meant {
+            assert!(
+                Frame::read(&bytes[..cut], AT)
+                    .and_then(|f| f.verify())
+                    .is_err(),
+                "cut {cut}"
+            );
+        }
+    }
+
+    fn padding(bytes: &[u8]) -> usize {
+        let header = Header::read(bytes, AT).unwrap();
+        bytes.len() - HEADER_BYTES - header.bodies_bytes - header.skeleton_bytes
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Frame::read(&bytes, AT).and_then(|frame| frame.verify());
+        }
+
+        #[test]
+        fn an_arbitrary_skeleton_with_true_checksums_never_panics(
+            skeleton in proptest::collection::vec(any::<u8>(), 0..300),
+            bodies in proptest::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let mut builder = Builder::new();
+            builder.bytes.extend_from_slice(&bodies);
+            builder.skeleton = skeleton;
+            let bytes = builder.finish(AT, AT).to_vec();
+            let _ = Frame::read(&bytes, AT).unwrap().verify();
+        }
+
+        #[test]
+        fn any_number_survives_its_short_form(value: u64) {
+            let mut bytes = Vec::new();
+            varint(&mut bytes, value);
+            let mut entries = Entries { at: AT, bodies: &[], body_at: 0, rest: &bytes };
+            prop_assert_eq!(entries.varint(), Some(value));
+        }
+    }
+}

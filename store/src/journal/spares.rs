@@ -1,0 +1,242 @@
+//! Spare segments: files prepared in the background, so that a full segment is followed without a pause.
+//!
+//! Writing into blocks that already hold something is what makes a sync cheap; filling a segment with zeros takes
+//! 40 ms, which no publisher should wait for. Segments that retention gives up are used again instead of removed.
+//!
+//! Promise: a spare that is handed out carries its final name, durably, and has all its blocks.
+//! Not here: when a segment is given up (`crate::retention`).
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use super::segment::{self, SEGMENT_BYTES};
+use crate::FileKind;
+use crate::disk::{self, Disk, DiskFile};
+
+/// How many segments stand ready. One is used up in no less than 50 ms, one is made in about 40.
+const SPARES: usize = 2;
+/// A store that never wrote this much does not get spares: they take 128 MiB of disk.
+pub(super) const WORTHWHILE_BYTES: u64 = 1 << 20;
+/// Zeros are written and synced in pieces, so that a publisher's sync never waits behind much of them.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The pool.
+#[derive(Debug)]
+pub(super) struct Spares {
+    pool: Arc<Pool>,
+    worker: Option<(mpsc::Sender<Task>, JoinHandle<()>)>,
+}
+
+/// A file ready to become a segment.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) number: u64,
+    pub(super) file: DiskFile,
+    /// Whether it holds nothing but zeros.
+    pub(super) fresh: bool,
+}
+
+#[derive(Debug)]
+struct Pool {
+    folder: PathBuf,
+    disk: Disk,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    ready: VecDeque<Spare>,
+    /// Spares asked for and not yet made.
+    ordered: usize,
+    next_number: u64,
+}
+
+enum Task {
+    Make,
+    Recycle(PathBuf),
+    Remove(PathBuf),
+}
+
+impl Spares {
+    /// `next_number` lies above every number in use.
+    pub(super) fn new(folder: &Path, disk: &Disk, next_number: u64) -> Self {
+        let shelf = Shelf {
+            ready: VecDeque::new(),
+            ordered: 0,
+            next_number,
+        };
+        let pool = Pool {
+            folder: folder.to_owned(),
+            disk: disk.clone(),
+            shelf: Mutex::new(shelf),
+        };
+        Self {
+            pool: Arc::new(pool),
+            worker: None,
+        }
+    }
+
+    /// Whether `take` would give a prepared file.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.pool.shelf.lock().ready.is_empty()
+    }
+
+    /// A prepared file when there is one, otherwise a new and empty one that grows as it is written.
+    pub(super) fn take(&self, after: u64) -> io::Result<Spare> {
+        let number = {
+            let mut shelf = self.pool.shelf.lock();
+            while let Some(spare) = shelf.ready.pop_front() {
+                if after < spare.number {
+                    return Ok(spare);
+                }
+                // A later number is already in use. What is below it would never be looked for.
+                let _ = fs::remove_file(segment::path(&self.pool.folder, spare.number));
+            }
+            shelf.number()
+        };
+        let path = segment::path(&self.pool.folder, number);
+        let file = self.pool.disk.create(&path, FileKind::Segment(number))?;
+        disk::sync_folder(&self.pool.folder)?;
+        Ok(Spare {
+            number,
+            file,
+            fresh: true,
+        })
+    }
+
+    /// Has spares made until enough stand ready.
+    pub(super) fn replenish(&mut self) {
+        let missing = {
+            let mut shelf = self.pool.shelf.lock();
+            let missing = SPARES.saturating_sub(shelf.ready.len() + shelf.ordered);
+            shelf.ordered += missing;
+            missing
+        };
+        for _ in 0..missing {
+            self.give(Task::Make);
+        }
+    }
+
+    /// Takes back a segment that is not needed any more.
+    pub(super) fn give_back(&mut self, path: PathBuf) {
+        let whole = disk::occupied_bytes(&path).is_ok_and(|bytes| SEGMENT_BYTES <= bytes);
+        let wanted = {
+            let mut shelf = self.pool.shelf.lock();
+            let wanted = whole && shelf.ready.len() + shelf.ordered < SPARES;
+            shelf.ordered += usize::from(wanted);
+            wanted
+        };
+        self.give(if wanted {
+            Task::Recycle(path)
+        } else {
+            Task::Remove(path)
+        });
+    }
+
+    fn give(&mut self, task: Task) {
+        let pool = &self.pool;
+        let (tasks, _) = self.worker.get_or_insert_with(|| start(Arc::clone(pool)));
+        // The worker ends only when this sender is gone.
+        let _ = tasks.send(task);
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        if let Some((tasks, worker)) = self.worker.take() {
+            drop(tasks);
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shelf {
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+}
+
+fn start(pool: Arc<Pool>) -> (mpsc::Sender<Task>, JoinHandle<()>) {
+    let (sender, tasks) = mpsc::channel();
+    let worker = thread::Builder::new()
+        .name("journal-spares".into())
+        .spawn(move || tasks.iter().for_each(|task| pool.run(task)))
+        .expect("the system has room for one more thread when a store is opened");
+    (sender, worker)
+}
+
+impl Pool {
+    fn run(&self, task: Task) {
+        let done = match &task {
+            Task::Make => self.make(),
+            Task::Recycle(path) => self.recycle(path),
+            Task::Remove(path) => fs::remove_file(path),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "a spare journal segment could not be prepared or removed");
+        }
+        if !matches!(task, Task::Remove(_)) {
+            self.shelf.lock().ordered -= 1;
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let number = self.shelf.lock().number();
+        // Until it is whole it has a name that nobody takes for a segment.
+        let unfinished = self.folder.join(format!("{number:016x}.unfinished"));
+        let _ = fs::remove_file(&unfinished);
+        let kind = FileKind::Segment(number);
+        let file = self.disk.create(&unfinished, kind)?;
+        if let Err(error) = fill(&file) {
+            let _ = fs::remove_file(&unfinished);
+            return Err(error);
+        }
+        self.shelve(
+            &unfinished,
+            Spare {
+                number,
+                file,
+                fresh: true,
+            },
+        )
+    }
+
+    fn recycle(&self, path: &Path) -> io::Result<()> {
+        let number = self.shelf.lock().number();
+        let file = self.disk.open(path, FileKind::Segment(number))?;
+        self.shelve(
+            path,
+            Spare {
+                number,
+                file,
+                fresh: false,
+            },
+        )
+    }
+
+    fn shelve(&self, path: &Path, spare: Spare) -> io::Result<()> {
+        fs::rename(path, segment::path(&self.folder, spare.number))?;
+        disk::sync_folder(&self.folder)?;
+        self.shelf.lock().ready.push_back(spare);
+        Ok(())
+    }
+}
+
+fn fill(file: &DiskFile) -> io::Result<()> {
+    let zeros = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < SEGMENT_BYTES {
+        file.write_all_at(&zeros, at)?;
+        file.sync()?;
+        at += PIECE_BYTES as u64;
+    }
+    Ok(())
+}
