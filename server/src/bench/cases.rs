@@ -1,0 +1,668 @@
+//! The cases of a run and the goals they are held against.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::endpoint::{Answer, Endpoint};
+use super::load::{Body, Published, Target, Until, closed_loop, open_loop};
+use super::report::{Better, Goal, Latency, Machine, Report, Row};
+use super::subject::{Kind, Subject, Usage, communication_id, topic_id};
+use super::{Args, stopwatch};
+
+/// Cases that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Group {
+    /// Raw relay and Gridpost in turn, at concurrency 1, 16, 64 and 256.
+    Throughput,
+    /// Inbound texts, end to end.
+    Texts,
+    /// One event to ten subscriptions.
+    FanOut,
+    /// Paced load: latency.
+    Latency,
+    /// A hundred events a request.
+    Batch,
+    /// With 100,000 events waiting in retry.
+    Retry,
+    /// One dead endpoint among ten.
+    DeadEndpoint,
+    /// Memory, start and restart.
+    Footprint,
+}
+
+/// How long nothing may arrive before a measurement gives up waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs every wanted group.
+pub(super) async fn run(args: &Args) -> anyhow::Result<Report> {
+    let mut bench = Bench::new(args)?;
+    if args.wants(Group::Footprint) {
+        bench
+            .footprint()
+            .await
+            .context("measuring memory and starts")?;
+    }
+    if args.wants(Group::Throughput) {
+        bench.throughput().await.context("measuring throughput")?;
+    }
+    if args.wants(Group::Texts) {
+        bench.texts().await.context("measuring inbound texts")?;
+    }
+    if args.wants(Group::FanOut) {
+        bench.fan_out().await.context("measuring fan-out")?;
+    }
+    if args.wants(Group::Latency) {
+        bench.latency().await.context("measuring latency")?;
+    }
+    if args.wants(Group::Batch) {
+        bench.batch().await.context("measuring batches")?;
+    }
+    if args.wants(Group::DeadEndpoint) {
+        bench
+            .dead_endpoint()
+            .await
+            .context("measuring with a dead endpoint")?;
+    }
+    if args.wants(Group::Retry) {
+        bench
+            .retry()
+            .await
+            .context("measuring with events in retry")?;
+    }
+    Ok(std::mem::take(&mut bench.report))
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    folder: PathBuf,
+    folders: u32,
+    report: Report,
+}
+
+impl Drop for Bench<'_> {
+    fn drop(&mut self) {
+        // A folder left behind is only a nuisance.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &'a Args) -> anyhow::Result<Self> {
+        let base = args.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = base.join(format!("gridpost-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).context("making a folder for the measurement")?;
+        let kernel = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
+        let machine = Machine {
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            kernel: format!("Linux {kernel}"),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let report = Report {
+            machine,
+            ..Report::default()
+        };
+        Ok(Self {
+            args,
+            folder,
+            folders: 0,
+            report,
+        })
+    }
+
+    fn gridpost(&mut self) -> Kind {
+        self.folders += 1;
+        Kind::Gridpost {
+            data: self.folder.join(self.folders.to_string()),
+        }
+    }
+
+    /// Ratios to the raw relay at each concurrency, measured in turn.
+    async fn throughput(&mut self) -> anyhow::Result<()> {
+        for concurrency in [1, 16, 64, 256] {
+            let rounds = if concurrency == 64 {
+                self.args.rounds
+            } else {
+                1
+            };
+            let (mut raw, mut whole) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                raw.push(self.raw(concurrency).await?);
+                whole.push(self.end_to_end(concurrency).await?);
+            }
+            let (raw, whole) = (median(raw), median(whole));
+            let ratio = whole.delivered_per_second / raw.delivered_per_second;
+            self.keep(raw);
+            self.keep(whole);
+            if concurrency == 64 {
+                self.goal(
+                    "end to end / raw relay, c=64",
+                    ratio,
+                    0.70,
+                    Some(0.85),
+                    "",
+                    Better::Higher,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn raw(&self, concurrency: usize) -> anyhow::Result<Row> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&Kind::Relay {
+            endpoint: endpoint.address,
+        })
+        .await?;
+        let target = Target {
+            address: subject.address,
+            path: "/relay".to_owned(),
+            headers: Vec::new(),
+            body: Body::Events { batch: 1 },
+        };
+        self.saturate("raw relay", &subject, &target, &endpoint, concurrency, 1)
+            .await
+    }
+
+    async fn end_to_end(&mut self, concurrency: usize) -> anyhow::Result<Row> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 1).await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
+            .await?;
+        self.saturate("gridpost", &subject, &target, &endpoint, concurrency, 1)
+            .await
+    }
+
+    async fn texts(&mut self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.inbound_texts();
+        subject
+            .subscribe(
+                &communication_id(),
+                "one",
+                endpoint.address,
+                "phonenumber/1555",
+            )
+            .await?;
+        let row = self
+            .saturate("inbound text", &subject, &target, &endpoint, 64, 1)
+            .await?;
+        self.keep(row);
+        Ok(())
+    }
+
+    async fn fan_out(&mut self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 1).await?;
+        for number in 0..10 {
+            let name = format!("sub-{number}");
+            subject
+                .subscribe(&topic_id("measured"), &name, endpoint.address, "")
+                .await?;
+        }
+        let row = self
+            .saturate("one to ten", &subject, &target, &endpoint, 64, 10)
+            .await?;
+        let rate = row.delivered_per_second;
+        self.keep(row);
+        self.goal(
+            "one to ten, deliveries",
+            rate,
+            27_000.0,
+            Some(54_000.0),
+            "/s",
+            Better::Higher,
+        );
+        Ok(())
+    }
+
+    /// At 200 events/s, and at half of what saturates it.
+    async fn latency(&mut self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 1).await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", endpoint.address, "")
+            .await?;
+        let span = self.args.span().max(Duration::from_secs(5));
+        let slow = self
+            .pace("paced 200/s", &subject, &target, &endpoint, 200.0, span)
+            .await?;
+        let p99 = slow.delivery.p99_ms;
+        self.keep(slow);
+        self.goal(
+            "publish to webhook p99 at 200/s",
+            p99,
+            3.0,
+            Some(1.5),
+            "ms",
+            Better::Lower,
+        );
+        let full = self
+            .saturate("saturated", &subject, &target, &endpoint, 64, 1)
+            .await?;
+        let half = full.delivered_per_second / 2.0;
+        let row = self
+            .pace(
+                "half of saturation",
+                &subject,
+                &target,
+                &endpoint,
+                half,
+                span,
+            )
+            .await?;
+        let p99 = row.publish.p99_ms;
+        self.keep(row);
+        self.goal(
+            "publish p99 at half of saturation",
+            p99,
+            5.0,
+            Some(2.0),
+            "ms",
+            Better::Lower,
+        );
+        Ok(())
+    }
+
+    /// Accepted and matched, with the deliveries waiting, and then with the deliveries running.
+    async fn batch(&mut self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::start().await?;
+        endpoint.withhold_code();
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 100).await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
+            .await?;
+        let before = subject.usage()?;
+        let published = closed_loop(&target, 16, Until::Elapsed(self.args.span())).await;
+        let row = row(
+            "100 a request, deliveries waiting",
+            16,
+            100,
+            &published,
+            &Delivered::none(),
+            before,
+            subject.usage()?,
+        );
+        let rate = row.accepted_per_second;
+        self.keep(row);
+        self.goal(
+            "100 a request, accepted and matched",
+            rate,
+            150_000.0,
+            None,
+            "/s",
+            Better::Higher,
+        );
+        drop(subject);
+
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 100).await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
+            .await?;
+        let row = self
+            .saturate(
+                "100 a request, delivered singly",
+                &subject,
+                &target,
+                &endpoint,
+                4,
+                1,
+            )
+            .await?;
+        self.keep(row);
+        Ok(())
+    }
+
+    /// Ten endpoints, with and without one that never answers and has 100,000 events waiting.
+    async fn dead_endpoint(&mut self) -> anyhow::Result<()> {
+        let (mut alive, mut with_dead) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.rounds {
+            alive.push(self.nine_of_ten(false).await?);
+            with_dead.push(self.nine_of_ten(true).await?);
+        }
+        let (alive, with_dead) = (median(alive), median(with_dead));
+        let rate = with_dead.delivered_per_second / alive.delivered_per_second;
+        let tail = with_dead.delivery.p99_ms / alive.delivery.p99_ms;
+        self.keep(alive);
+        self.keep(with_dead);
+        self.goal(
+            "nine beside a dead endpoint, rate",
+            rate,
+            0.95,
+            Some(0.99),
+            "",
+            Better::Higher,
+        );
+        self.goal(
+            "nine beside a dead endpoint, p99",
+            tail,
+            1.25,
+            None,
+            "",
+            Better::Lower,
+        );
+        Ok(())
+    }
+
+    async fn nine_of_ten(&mut self, with_dead: bool) -> anyhow::Result<Row> {
+        let endpoint = Endpoint::start().await?;
+        let dead = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let source = topic_id("measured");
+        let target = subject.topic("measured", 1).await?;
+        if with_dead {
+            subject.subscribe(&source, "dead", dead.address, "").await?;
+            dead.answer(Answer::Hang);
+            let fill = Target {
+                body: Body::Events { batch: 100 },
+                ..target.clone()
+            };
+            let filled = closed_loop(&fill, 4, Until::Events(100_000)).await;
+            ensure!(
+                filled.refused == 0,
+                "publishing for the dead endpoint was refused"
+            );
+        }
+        for number in 0..9 {
+            subject
+                .subscribe(&source, &format!("sub-{number}"), endpoint.address, "")
+                .await?;
+        }
+        let case = if with_dead {
+            "nine endpoints, a tenth dead"
+        } else {
+            "nine endpoints"
+        };
+        self.saturate(case, &subject, &target, &endpoint, 16, 9)
+            .await
+    }
+
+    /// The same load with and without 100,000 events that wait for their next attempt.
+    async fn retry(&mut self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::start().await?;
+        let failing = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 1).await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", endpoint.address, "")
+            .await?;
+        let fill = subject.topic("waiting", 100).await?;
+        subject
+            .subscribe(&topic_id("waiting"), "failing", failing.address, "")
+            .await?;
+        failing.answer(Answer::Fail);
+        let without = self
+            .saturate("none in retry", &subject, &target, &endpoint, 64, 1)
+            .await?;
+        closed_loop(&fill, 4, Until::Events(100_000)).await;
+        // After the attempts at 0, 10, 30 and 60 s everything waits until minute five.
+        super::report_step("letting 100,000 events fail until their next attempt is minutes away");
+        stopwatch::pause(Duration::from_secs(95)).await;
+        let with = self
+            .saturate("100,000 in retry", &subject, &target, &endpoint, 64, 1)
+            .await?;
+        let again = self
+            .saturate("100,000 in retry", &subject, &target, &endpoint, 64, 1)
+            .await?;
+        let with = median(vec![with, again]);
+        let ratio = with.delivered_per_second / without.delivered_per_second;
+        self.keep(without);
+        self.keep(with);
+        self.goal(
+            "rate with 100,000 in retry / without",
+            ratio,
+            0.9,
+            Some(0.98),
+            "",
+            Better::Higher,
+        );
+        Ok(())
+    }
+
+    /// Cold start, idle memory, a million pending events, and the restart with them after SIGKILL.
+    async fn footprint(&mut self) -> anyhow::Result<()> {
+        let kind = self.gridpost();
+        let mut starts = Vec::new();
+        for _ in 0..5 {
+            let subject = Subject::start(&self.gridpost()).await?;
+            starts.push(subject.started_in.as_secs_f64() * 1_000.0);
+        }
+        starts.sort_by(f64::total_cmp);
+        self.goal(
+            "cold start to ready, empty store",
+            starts[2],
+            100.0,
+            None,
+            "ms",
+            Better::Lower,
+        );
+
+        let endpoint = Endpoint::start().await?;
+        endpoint.withhold_code();
+        let subject = Subject::start(&kind).await?;
+        stopwatch::pause(Duration::from_secs(2)).await;
+        let idle = subject.usage()?.resident_bytes as f64 / 1e6;
+        self.goal("idle memory", idle, 40.0, Some(20.0), "MB", Better::Lower);
+
+        let target = subject.topic("measured", 100).await?;
+        let hanging = Endpoint::start().await?;
+        subject
+            .subscribe(&topic_id("measured"), "one", hanging.address, "")
+            .await?;
+        hanging.answer(Answer::Hang);
+        super::report_step("publishing a million events for an endpoint that never answers");
+        let filled = closed_loop(&target, 8, Until::Events(1_000_000)).await;
+        ensure!(
+            filled.refused == 0,
+            "publishing a million events was refused"
+        );
+        let pending = subject.usage()?.peak_bytes as f64 / 1e6;
+        self.goal(
+            "memory with one million pending",
+            pending,
+            256.0,
+            Some(100.0),
+            "MB",
+            Better::Lower,
+        );
+        subject.kill()?;
+
+        hanging.reset();
+        hanging.answer(Answer::Accept);
+        let began = stopwatch::nanos();
+        let subject = Subject::start(&kind).await?;
+        ensure!(
+            hanging.received(1, PATIENCE).await,
+            "nothing was delivered after the restart"
+        );
+        let first = (hanging.first() - began) as f64 / 1e9;
+        self.goal(
+            "restart with one million pending, first delivery",
+            first,
+            2.0,
+            Some(1.0),
+            "s",
+            Better::Lower,
+        );
+        ensure!(
+            hanging.received(1_000_000, PATIENCE).await,
+            "after the restart only {} of a million were delivered",
+            hanging.events()
+        );
+        drop(subject);
+        Ok(())
+    }
+
+    /// Full load for the span of the run, until everything accepted has arrived.
+    async fn saturate(
+        &self,
+        case: &str,
+        subject: &Subject,
+        target: &Target,
+        endpoint: &Endpoint,
+        concurrency: usize,
+        copies: u64,
+    ) -> anyhow::Result<Row> {
+        super::report_step(&format!("{case}, c={concurrency}"));
+        let warm = closed_loop(
+            target,
+            concurrency,
+            Until::Elapsed(Duration::from_millis(500)),
+        )
+        .await;
+        ensure!(warm.accepted > 0, "{case}: nothing was accepted");
+        endpoint.received(warm.accepted * copies, PATIENCE).await;
+        endpoint.reset();
+        let (began, before) = (stopwatch::nanos(), subject.usage()?);
+        let published = closed_loop(target, concurrency, Until::Elapsed(self.args.span())).await;
+        let all = endpoint
+            .received(published.accepted * copies, PATIENCE)
+            .await;
+        ensure!(
+            all,
+            "{case}: {} of {} deliveries arrived",
+            endpoint.events(),
+            published.accepted * copies
+        );
+        let delivered = Delivered::by(endpoint, began);
+        Ok(row(
+            case,
+            concurrency,
+            batch_of(target),
+            &published,
+            &delivered,
+            before,
+            subject.usage()?,
+        ))
+    }
+
+    async fn pace(
+        &self,
+        case: &str,
+        subject: &Subject,
+        target: &Target,
+        endpoint: &Endpoint,
+        per_second: f64,
+        span: Duration,
+    ) -> anyhow::Result<Row> {
+        super::report_step(&format!("{case} ({per_second:.0}/s)"));
+        open_loop(target, per_second, Duration::from_secs(1)).await;
+        stopwatch::pause(Duration::from_millis(200)).await;
+        endpoint.reset();
+        let (began, before) = (stopwatch::nanos(), subject.usage()?);
+        let published = open_loop(target, per_second, span).await;
+        endpoint.received(published.accepted, PATIENCE).await;
+        let delivered = Delivered::by(endpoint, began);
+        Ok(row(
+            case,
+            32,
+            batch_of(target),
+            &published,
+            &delivered,
+            before,
+            subject.usage()?,
+        ))
+    }
+
+    fn keep(&mut self, row: Row) {
+        self.report.rows.push(row);
+    }
+
+    fn goal(
+        &mut self,
+        name: &str,
+        measured: f64,
+        floor: f64,
+        aim: Option<f64>,
+        unit: &'static str,
+        better: Better,
+    ) {
+        let name = name.to_owned();
+        self.report.goals.push(Goal {
+            name,
+            measured,
+            floor,
+            aim,
+            unit,
+            better,
+        });
+    }
+}
+
+struct Delivered {
+    events: u64,
+    elapsed: Duration,
+    latency: Latency,
+}
+
+impl Delivered {
+    fn none() -> Self {
+        Self {
+            events: 0,
+            elapsed: Duration::from_secs(1),
+            latency: Latency::default(),
+        }
+    }
+
+    fn by(endpoint: &Endpoint, began: u64) -> Self {
+        Self {
+            events: endpoint.events(),
+            elapsed: Duration::from_nanos(endpoint.last().saturating_sub(began)),
+            latency: Latency::from(&endpoint.latency()),
+        }
+    }
+}
+
+fn row(
+    case: &str,
+    concurrency: usize,
+    events_a_request: usize,
+    published: &Published,
+    delivered: &Delivered,
+    before: Usage,
+    after: Usage,
+) -> Row {
+    let accepted = published.accepted.max(1) as f64;
+    let payload = accepted * 1_000.0;
+    Row {
+        case: case.to_owned(),
+        concurrency,
+        events_a_request,
+        accepted_per_second: accepted / published.elapsed.as_secs_f64(),
+        delivered_per_second: delivered.events as f64 / delivered.elapsed.as_secs_f64().max(1e-9),
+        publish: Latency::from(&published.latency),
+        delivery: delivered.latency,
+        cpu_us_per_event: (after.cpu - before.cpu).as_secs_f64() * 1e6 / accepted,
+        peak_memory_mb: after.peak_bytes as f64 / 1e6,
+        written_per_payload_byte: (after.written_bytes - before.written_bytes) as f64 / payload,
+        refused: published.refused,
+    }
+}
+
+fn batch_of(target: &Target) -> usize {
+    match target.body {
+        Body::Events { batch } => batch,
+        Body::InboundText => 1,
+    }
+}
+
+/// The row in the middle by deliveries a second.
+fn median(mut rows: Vec<Row>) -> Row {
+    rows.sort_by(|one, other| {
+        one.delivered_per_second
+            .total_cmp(&other.delivered_per_second)
+    });
+    rows.swap_remove(rows.len() / 2)
+}
