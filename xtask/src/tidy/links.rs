@@ -1,6 +1,7 @@
 //! Links between our pages.
 //!
-//! Promise: a relative link in a Markdown file leads to a file that is there, and its `#part` to a heading in it.
+//! Promise: a relative link in a Markdown file leads to a file that is there, and its `#part` to a heading in it; a
+//! source file named in a page exists.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -12,6 +13,10 @@ pub(crate) fn check(root: &Path, files: &[Text]) -> Vec<Complaint> {
     for file in files.iter().filter(|file| is_markdown(&file.path)) {
         for link in links(&file.text) {
             complaints.extend(follow(root, files, file, link));
+        }
+        for source in sources(&file.text).filter(|source| !root.join(source).exists()) {
+            let what = format!("names {source}, which is not there");
+            complaints.push(Complaint::new(&file.path, what));
         }
     }
     complaints
@@ -73,6 +78,12 @@ fn links(text: &str) -> Vec<&str> {
         }
     }
     links
+}
+
+/// The sources a page names between backticks: `grid/src/lane.rs`.
+fn sources(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = prose(text).flat_map(|line| line.split('`').skip(1).step_by(2));
+    quoted.filter(|words| words.contains("/src/") && !words.contains([' ', '*', '<', '{']))
 }
 
 /// The anchors a page's headings get.
@@ -149,6 +160,11 @@ mod tests {
     fn a_missing_file_or_heading_is_found() {
         assert_eq!(complaints("[c](c.md)"), 1);
         assert_eq!(complaints("[b](b.md#nothing) [x](#nowhere)"), 2);
+    }
+
+    #[test]
+    fn a_source_that_is_named_exists() {
+        assert_eq!(complaints("see `grid/src/gone.rs` and `docs/a.md`"), 1);
     }
 
     #[test]
