@@ -5,10 +5,11 @@
 //! Not here: what is done with the rows (`sms::due`).
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{join_all, select};
 use gridpost_model::{Clock, Timestamp};
 use gridpost_store::{PARTITIONS, Partition, StoreError};
 use parking_lot::Mutex;
@@ -49,6 +50,9 @@ impl Agenda {
     /// meanwhile is either read or noted again.
     fn take(&self, now: Timestamp) -> Vec<Partition> {
         let mut state = self.state.lock();
+        if state.stopped {
+            return Vec::new();
+        }
         let due: Vec<_> = state
             .next
             .iter()
@@ -158,10 +162,10 @@ async fn run(inner: Weak<Inner>, agenda: Arc<Agenda>, clock: Arc<dyn Clock>) {
 
 /// Until the next row falls due or a nearer one is noted. A note made since the last look is kept by `changed`.
 async fn wait(agenda: &Agenda, clock: &dyn Clock) {
-    let moment = agenda.next().unwrap_or(Timestamp::FAR_FUTURE);
-    let changed = std::pin::pin!(agenda.changed.notified());
-    match select(changed, clock.sleep_until(moment)).await {
-        Either::Left(_) | Either::Right(_) => (),
+    let changed = agenda.changed.notified();
+    match agenda.next() {
+        Some(moment) => drop(select(pin!(changed), clock.sleep_until(moment)).await),
+        None => changed.await,
     }
 }
 

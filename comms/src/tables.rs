@@ -26,3 +26,25 @@ pub(crate) const OPT_OUTS: Table<OptOut> = Table::new(64, "sms_opt_outs");
 pub(crate) const DUE: Table<Due> = Table::new(65, "sms_due");
 /// Digits -> script. In the directory partition.
 pub(crate) const SCRIPTS: Table<Script> = Table::new(66, "handset_scripts");
+
+#[cfg(test)]
+mod tests {
+    use gridpost_store::schema;
+
+    use super::*;
+
+    #[test]
+    fn every_table_is_in_the_list_of_all_tables() {
+        let own = [
+            (SERVICES.id(), SERVICES.name()),
+            (NUMBERS.id(), NUMBERS.name()),
+            (MESSAGES.id(), MESSAGES.name()),
+            (REMEMBERED.id(), REMEMBERED.name()),
+            (OPT_OUTS.id(), OPT_OUTS.name()),
+            (DUE.id(), DUE.name()),
+            (SCRIPTS.id(), SCRIPTS.name()),
+        ];
+        let listed = schema::TABLES.iter().filter(|table| table.owner == "comms");
+        assert!(listed.map(|table| (table.id, table.name)).eq(own));
+    }
+}

@@ -71,12 +71,10 @@ pub struct Text {
 }
 
 /// How a handset answers: by the first rule that fits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Script {
-    /// Whose it is.
-    pub number: Option<PhoneNumber>,
-    /// The rules, in order.
-    pub rules: Vec<Rule>,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Script {
+    number: PhoneNumber,
+    rules: Vec<Rule>,
 }
 
 /// One rule of a script.
@@ -128,7 +126,7 @@ impl Handsets {
             .snapshot()
             .scan(&tables::SCRIPTS, Partition::DIRECTORY, all)?
             .into_iter()
-            .filter_map(|(_, script)| Some((script.number.clone()?, Arc::new(script))))
+            .map(|(_, script)| (script.number.clone(), Arc::new(script)))
             .collect();
         Ok(Self(Arc::new(Inner {
             store,
@@ -180,30 +178,37 @@ impl Handsets {
         if LONGEST_SCRIPT < rules.len() || self.is_full_for(number) {
             return Err(ScriptError::TooMany);
         }
-        let script = Script {
-            number: Some(number.clone()),
+        let script = (!rules.is_empty()).then(|| Script {
+            number: number.clone(),
             rules,
-        };
-        let row = script.clone();
-        let key = number.clone();
+        });
+        // In memory first: an asker who hangs up now has the script stored and in use, or neither.
+        let before = self.replace(number, script.clone().map(Arc::new));
+        let kept = self.keep(number.clone(), script).await;
+        if kept.is_err() {
+            self.replace(number, before);
+        }
+        Ok(kept?)
+    }
+
+    async fn keep(&self, number: PhoneNumber, script: Option<Script>) -> Result<(), StoreError> {
         self.0
             .store
-            .write(Partition::DIRECTORY, move |txn| {
-                if row.rules.is_empty() {
-                    txn.remove(&tables::SCRIPTS, key.digits())
-                } else {
-                    txn.put(&tables::SCRIPTS, key.digits(), &row)
-                }
+            .write(Partition::DIRECTORY, move |txn| match script {
+                Some(script) => txn.put(&tables::SCRIPTS, number.digits(), &script),
+                None => txn.remove(&tables::SCRIPTS, number.digits()),
             })
             .await
             .map_err(WriteError::<StoreError>::into_inner)?;
-        let mut scripts = self.0.scripts.write();
-        if script.rules.is_empty() {
-            scripts.remove(number);
-        } else {
-            scripts.insert(number.clone(), Arc::new(script));
-        }
         Ok(())
+    }
+
+    fn replace(&self, number: &PhoneNumber, script: Option<Arc<Script>>) -> Option<Arc<Script>> {
+        let mut scripts = self.0.scripts.write();
+        match script {
+            Some(script) => scripts.insert(number.clone(), script),
+            None => scripts.remove(number),
+        }
     }
 
     fn is_full_for(&self, number: &PhoneNumber) -> bool {
@@ -449,7 +454,7 @@ mod tests {
             rule(When::Contains("Code".into())),
         ];
         let script = Script {
-            number: None,
+            number: "+15555550123".parse().unwrap(),
             rules,
         };
         assert_eq!(script.rule_for(" OK ").unwrap().when, When::Is("ok".into()));

@@ -60,8 +60,10 @@ impl Comms {
         };
         let now = self.0.settings.clock.now();
         let id = MessageId::incoming(now, &*self.0.settings.chance);
-        let arrival = Arrival::new(service, &id, inbound, now)?;
+        let arrival = Arrival::new(Arc::clone(&service), &id, inbound, now)?;
         self.take_in(arrival).await?;
+        // Kept; but whoever brings texts faster than webhooks take them must not bury us.
+        self.0.grid.pace(&service.id).await;
         Ok(id)
     }
 
@@ -95,7 +97,8 @@ impl Arrival {
         inbound: Inbound,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let event = events::received(&service, id, &inbound, now).map_err(unwritable)?;
+        let event =
+            events::received(&service, id, &inbound, now).map_err(|error| unwritable(&error))?;
         let keyword = Keyword::of(&inbound.text);
         Ok(Self {
             service,
@@ -117,7 +120,7 @@ impl Arrival {
 }
 
 /// An event whose payload cannot be written as JSON was not stored either.
-pub(crate) fn unwritable(error: NotAnEvent) -> StoreError {
+pub(crate) fn unwritable(error: &NotAnEvent) -> StoreError {
     StoreError::Codec {
         what: "an event",
         why: error.to_string().into(),

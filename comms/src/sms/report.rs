@@ -4,6 +4,7 @@
 //! once; every later report is counted and ignored.
 //! Not here: when a foretold report falls due (`due`), the payload (`events`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gridpost_model::Timestamp;
@@ -33,7 +34,7 @@ impl Comms {
         let Some(service) = self.0.service_of(&message.resource) else {
             return Ok(());
         };
-        let inner = std::sync::Arc::clone(&self.0);
+        let inner = Arc::clone(&self.0);
         let now = inner.settings.clock.now();
         let id = message.id.clone();
         let mut wake = Wake::new(&inner.agenda, service.partition());
@@ -107,7 +108,8 @@ impl Inner {
         let Some(service) = service else {
             return Ok(());
         };
-        let event = events::reported(&service, message, ending).map_err(unwritable)?;
+        let event =
+            events::reported(&service, message, ending).map_err(|error| unwritable(&error))?;
         self.grid.stage(txn, &service.id, event);
         Ok(())
     }

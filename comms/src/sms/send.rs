@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use gridpost_model::{PhoneNumber, Timestamp};
+use gridpost_model::Timestamp;
 use gridpost_store::{StoreError, Txn, WriteError};
 
 use crate::agenda::Wake;
