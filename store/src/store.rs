@@ -26,7 +26,7 @@ use crate::journal::recover::{self, Search};
 use crate::queue::{Notice, Queue};
 use crate::rows::{Layer, Layers, Space};
 use crate::txn::Workspace;
-use crate::writer::{Shared, Writer};
+use crate::writer::{Behind, Shared, Writer};
 use crate::{
     Follower, OpenError, Options, Partition, Position, ReadBatch, ReadError, ReadLimit, Recovery,
     Replayed, Snapshot, StoreError, Txn, WriteError, read,
@@ -115,7 +115,10 @@ impl Store {
             Box::new(journal),
             checkpointer,
             workspace,
-            recovery.checkpoint,
+            Behind {
+                checkpoint: recovery.checkpoint,
+                lacking_bytes: replayed.size_bytes,
+            },
         );
         let run = move || {
             writer.run();
@@ -299,6 +302,7 @@ impl Drop for Handle {
 struct ReplayedRows {
     rows: Layer,
     row_bytes: usize,
+    size_bytes: u64,
     batches: u64,
     events: u64,
 }
@@ -306,6 +310,7 @@ struct ReplayedRows {
 impl ReplayedRows {
     fn apply(&mut self, frame: &Frame<'_>) {
         self.batches += 1;
+        self.size_bytes += frame.end().0 - frame.at().0;
         let mut partition = Partition::DIRECTORY;
         // The frame was verified, so every entry is readable.
         for entry in frame.entries().flatten() {

@@ -73,10 +73,19 @@ pub(crate) struct Writer {
 struct Checkpoints {
     /// The last one that was begun.
     begun: Position,
+    /// Bytes of journal that it lacks.
+    lacking_bytes: u64,
     /// The one being made: how far the journal is needed once it is done.
     running: Option<Position>,
     /// Since when there is something it lacks.
     dirty_since: Timestamp,
+}
+
+/// How far the tables are behind the journal at opening.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behind {
+    pub(crate) checkpoint: Position,
+    pub(crate) lacking_bytes: u64,
 }
 
 impl Writer {
@@ -85,7 +94,7 @@ impl Writer {
         journal: Box<dyn Journal>,
         checkpointer: Checkpointer,
         workspace: Workspace,
-        checkpoint: Position,
+        behind: Behind,
     ) -> Self {
         let dirty_since = shared.options.clock.now();
         Self {
@@ -285,7 +294,7 @@ impl Writer {
             return false;
         }
         let gathered = Gathered {
-            journal_bytes: self.shared.journal.tail().0 - self.checkpoints.begun.0,
+            journal_bytes: self.checkpoints.lacking_bytes,
             row_bytes: self.workspace.row_bytes,
             since: self.checkpoints.dirty_since,
         };
@@ -322,6 +331,7 @@ impl Writer {
             Position::START
         };
         self.checkpoints.begun = position;
+        self.checkpoints.lacking_bytes = 0;
         self.checkpoints.running = Some(needed);
         self.checkpointer.order(Checkpoint {
             rows,
