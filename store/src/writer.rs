@@ -108,7 +108,8 @@ impl Writer {
             settled: Vec::new(),
             quiet_naps: 0,
             checkpoints: Checkpoints {
-                begun: checkpoint,
+                begun: behind.checkpoint,
+                lacking_bytes: behind.lacking_bytes,
                 running: None,
                 dirty_since,
             },
