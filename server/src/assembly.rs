@@ -79,11 +79,12 @@ impl Server {
         let port = Port::take(config.listen)?;
         let running = running(&config, &data, port.address(), &*sources.clock);
 
-        let supervisor = Supervisor::default();
+        let supervisor = Supervisor::of_this_runtime();
         let tls = identity(&config, &data, &sources)?.into_tls()?;
         let (store, recovery) = open_store(&config, &data, &sources).await?;
         let grid = open_grid(&config, &running, &store, &recovery, &sources, &supervisor)?;
-        let handsets = Handsets::new();
+        let handsets = Handsets::open(store.clone(), Arc::clone(&sources.clock))
+            .context("starting the built-in carrier")?;
         let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
         provision::provision(&config, &data, &grid, &comms, &*sources.chance).await?;
 

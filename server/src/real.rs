@@ -15,6 +15,7 @@ use gridpost_model::time::Sleep;
 use gridpost_model::{Chance, Clock, Timestamp};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
+use tokio::runtime::Handle;
 
 /// The clock of this machine.
 #[derive(Default)]
@@ -79,16 +80,25 @@ impl Chance for SystemChance {
 }
 
 /// Starts tasks and notices those that fail.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Supervisor {
+    runtime: Handle,
     failures: Arc<AtomicU64>,
 }
 
 impl Supervisor {
-    /// Starts a task. Needs a runtime.
+    /// The supervisor of the runtime this is called in.
+    pub fn of_this_runtime() -> Self {
+        Self {
+            runtime: Handle::current(),
+            failures: Arc::default(),
+        }
+    }
+
+    /// Starts a task. Works from any thread: the store's writer wakes lanes.
     pub fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let failures = Arc::clone(&self.failures);
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 // The panic itself was printed by the panic hook. What the task had in hand is durable or unanswered.
                 failures.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_is_counted_and_alone() {
-        let supervisor = Supervisor::default();
+        let supervisor = Supervisor::of_this_runtime();
         let (done, finished) = tokio::sync::oneshot::channel();
         supervisor.spawn("broken", Box::pin(async { panic!("on purpose") }));
         supervisor.spawn("sound", Box::pin(async { done.send(()).unwrap() }));

@@ -1,1 +1,12 @@
-//! The product as a client sees it.
+//! The product as a client sees it: a whole server on a free port, a clock we turn, and endpoints of our own.
+
+mod crash;
+mod delivery;
+mod http;
+mod life;
+mod main_job;
+mod retries;
+mod sms;
+mod subscriptions;
+mod webhook;
+mod world;

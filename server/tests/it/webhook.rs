@@ -1,0 +1,171 @@
+//! An endpoint of the test's own.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gridpost_model::{Clock as _, Timestamp};
+use gridpost_sim::VirtualClock;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+/// A webhook on a port of its own. Clones are the same webhook.
+#[derive(Clone)]
+pub(crate) struct Webhook {
+    address: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: VirtualClock,
+    behaviour: Mutex<Behaviour>,
+    received: Mutex<Vec<Received>>,
+}
+
+#[derive(Clone, Copy)]
+struct Behaviour {
+    status: u16,
+    answers_handshake: bool,
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) at: Timestamp,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Map<String, Value>,
+    pub(crate) body: Value,
+}
+
+impl Received {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    fn is_event(&self) -> bool {
+        self.header("aeg-event-type") == "Notification"
+    }
+}
+
+impl Webhook {
+    pub(crate) async fn open(clock: VirtualClock) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let behaviour = Mutex::new(Behaviour {
+            status: 200,
+            answers_handshake: true,
+        });
+        let inner = Arc::new(Inner {
+            clock,
+            behaviour,
+            received: Mutex::default(),
+        });
+        let serving = Arc::clone(&inner);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = socket.accept().await {
+                let inner = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    let answer = service_fn(|request| Arc::clone(&inner).answer(request));
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), answer)
+                        .await;
+                });
+            }
+        });
+        Self { address, inner }
+    }
+
+    /// Answers events with that status from now on.
+    pub(crate) fn answering(self, status: u16) -> Self {
+        self.inner.behaviour.lock().status = status;
+        self
+    }
+
+    /// Answers the handshake with 200 but without the code.
+    pub(crate) fn withholding_the_code(self) -> Self {
+        self.inner.behaviour.lock().answers_handshake = false;
+        self
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// All that came, handshakes and notices included.
+    pub(crate) fn requests(&self) -> Vec<Received> {
+        self.inner.received.lock().clone()
+    }
+
+    /// The requests that brought events.
+    pub(crate) fn notifications(&self) -> Vec<Received> {
+        self.requests()
+            .into_iter()
+            .filter(Received::is_event)
+            .collect()
+    }
+
+    /// How often an event was brought.
+    pub(crate) fn attempts(&self) -> usize {
+        self.notifications().len()
+    }
+
+    /// The ids of the events that came, one for each time.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let of = |request: Received| {
+            request.body[0]["id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        self.notifications().into_iter().map(of).collect()
+    }
+}
+
+impl Inner {
+    async fn answer(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+    ) -> Result<http::Response<Full<Bytes>>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        let text = |value: &http::HeaderValue| Value::from(value.to_str().unwrap_or_default());
+        let received = Received {
+            at: self.clock.now(),
+            method: head.method.to_string(),
+            target: head.uri.to_string(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect(),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        };
+        let behaviour = *self.behaviour.lock();
+        let mut response = http::Response::new(Full::default());
+        if received.header("aeg-event-type") == "SubscriptionValidation"
+            && behaviour.answers_handshake
+        {
+            let code = &received.body[0]["data"]["validationCode"];
+            *response.body_mut() = Full::from(json!({ "validationResponse": code }).to_string());
+        } else if received.is_event() {
+            *response.status_mut() = http::StatusCode::from_u16(behaviour.status).unwrap();
+        }
+        self.received.lock().push(received);
+        Ok(response)
+    }
+}
