@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::command::{cargo, run as run_command};
 use crate::steps::Step;
 use crate::tools::{self, Tool};
-use crate::{conformance, crash, demo, output, steps, tidy};
+use crate::{conformance, demo, output, steps, tidy};
 
 const STEPS: &[Step] = &[
     Step {
@@ -54,11 +54,6 @@ const STEPS: &[Step] = &[
         name: "conformance",
         about: "the unmodified public clients",
         run: conformance,
-    },
-    Step {
-        name: "crash",
-        about: "killed eight times, nothing acknowledged lost",
-        run: crash,
     },
 ];
 
@@ -165,10 +160,6 @@ fn build() -> Result<()> {
 
 fn conformance() -> Result<()> {
     conformance::run(&conformance::Arguments::default())
-}
-
-fn crash() -> Result<()> {
-    crash::run(&crash::Arguments::short())
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// Use a release build of the server
     #[arg(long)]
     release: bool,
+    /// Use this server instead of building one
+    #[arg(long, value_name = "FILE", conflicts_with = "release")]
+    program: Option<std::path::PathBuf>,
 }
 
 /// Runs the suites; all of them, even when one fails.
@@ -54,11 +57,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         !suites.is_empty(),
         "there are the suites `python` and `javascript`"
     );
-    let binary = build(if arguments.release {
-        Build::Release
-    } else {
-        Build::Development
-    })?;
+    let binary = match (&arguments.program, arguments.release) {
+        (Some(program), _) => program.clone(),
+        (None, true) => build(Build::Release)?,
+        (None, false) => build(Build::Development)?,
+    };
     let mut failed = Vec::new();
     for suite in suites {
         output::line(&format!("\nconformance: {}", suite.name));
@@ -67,9 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         clean(&mut command).envs(server.environment()?);
         if let Err(error) = run_command(&mut command) {
             output::line(&format!("{error:#}"));
-            output::line(&tail(
-                &std::fs::read_to_string(server.log()).unwrap_or_default(),
-            ));
+            output::line(&tail(&server.log()));
             failed.push(suite.name);
         }
     }

@@ -12,7 +12,6 @@ mod conformance;
 mod crash;
 mod demo;
 mod generate;
-mod http;
 mod output;
 mod server;
 mod steps;

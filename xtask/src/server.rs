@@ -2,21 +2,16 @@
 //!
 //! Promise: it is ended with the value, by its own process id, and its folder goes with it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::clock;
 use crate::command::{capture, cargo, program, run, target};
-use crate::http::Client;
-
-/// How long a start may take, an unoptimised build on a busy machine included.
-const START: Duration = Duration::from_secs(60);
 
 /// Which build of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +36,10 @@ pub(crate) fn build(build: Build) -> Result<PathBuf> {
     Ok(target().join(folder).join("gridpost"))
 }
 
-/// A server that runs, or that was killed and can be started again on the same data and port.
+/// A server that runs.
 pub(crate) struct Server {
     binary: PathBuf,
     folder: TempDir,
-    address: SocketAddr,
     child: Child,
 }
 
@@ -53,80 +47,72 @@ impl Server {
     /// Starts a server with an empty data folder and waits until it is ready.
     pub(crate) fn start(binary: &Path) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a data folder")?;
-        let address = free_address()?;
-        let child = spawn(binary, folder.path(), address)?;
+        let mut command = Command::new(binary);
+        command.args([
+            "serve",
+            "--output",
+            "json",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ]);
+        command
+            .arg(data(&folder))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command.stderr(File::create(log(&folder))?);
+        let starting = clean(&mut command).spawn();
+        let child = starting.with_context(|| format!("starting {}", binary.display()))?;
         let mut server = Self {
             binary: binary.to_path_buf(),
             folder,
-            address,
             child,
         };
         server.wait_until_ready()?;
         Ok(server)
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The data folder.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Its log, standard error and output in one.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.folder.path().join("log.txt")
-    }
-
-    /// Ends it with SIGKILL, in the middle of whatever it does.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child.kill().context("killing the server")?;
-        self.child.wait().context("waiting for the killed server")?;
-        Ok(())
-    }
-
-    /// Starts it again after a kill, and tells how long it took to be ready.
-    pub(crate) fn restart(&mut self) -> Result<Duration> {
-        let started = clock::now();
-        self.child = spawn(&self.binary, self.folder.path(), self.address)?;
-        self.wait_until_ready()?;
-        Ok(started.elapsed())
+    /// Its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.folder)).unwrap_or_default()
     }
 
     /// What `gridpost env --json` says about it: names and values for a client's environment.
     pub(crate) fn environment(&self) -> Result<Vec<(String, String)>> {
         let mut command = program(&self.binary, ["env", "--json", "--data"]);
-        let printed = capture(clean(command.arg(self.data())))?;
-        let Value::Object(values) =
-            serde_json::from_str(&printed).context("gridpost env --json")?
-        else {
-            bail!("`gridpost env --json` printed no object");
-        };
-        let text = |value: Value| {
+        let printed = capture(clean(command.arg(data(&self.folder))))?;
+        let values: Value = serde_json::from_str(&printed).context("gridpost env --json")?;
+        let pairs = values
+            .as_object()
+            .context("`gridpost env --json` printed no object")?;
+        let text = |value: &Value| {
             value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned)
         };
-        Ok(values
-            .into_iter()
-            .map(|(name, value)| (name, text(value)))
+        Ok(pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
             .collect())
     }
 
+    /// Its first line says that it is ready; the end of its output, that it never will be.
     fn wait_until_ready(&mut self) -> Result<()> {
-        let (address, log, data) = (self.address, self.log(), self.data());
-        let process = self.child.id();
-        clock::until("the server's start", START, || {
-            if let Some(status) = self.child.try_wait()? {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("the server ended at its start ({status}) and said:\n{said}");
-            }
-            let ready = Client::new(address).send("GET", "/readyz", &[], b"");
-            let answers = ready.is_ok_and(|response| response.status() == 200);
-            Ok((answers && left_its_note(&data, process)).then_some(()))
-        })
+        let output = self
+            .child
+            .stdout
+            .take()
+            .context("the server's output is ours")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        if said["ready"] != true {
+            bail!(
+                "the server did not get ready and said:\n{line}{}",
+                self.log()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -136,31 +122,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Whether the note by which commands find a server is that of this process, and not of one that was killed.
-fn left_its_note(data: &Path, process: u32) -> bool {
-    let note = std::fs::read(data.join("server.json")).unwrap_or_default();
-    serde_json::from_slice::<Value>(&note).is_ok_and(|note| note["process"] == process)
-}
-
-fn spawn(binary: &Path, folder: &Path, address: SocketAddr) -> Result<Child> {
-    ensure!(binary.is_file(), "{} is not built", binary.display());
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join("log.txt"))?;
-    let mut command = Command::new(binary);
-    command
-        .args(["serve", "--listen", &address.to_string(), "--data"])
-        .arg(folder.join("data"));
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    clean(&mut command)
-        .spawn()
-        .with_context(|| format!("starting {}", binary.display()))
 }
 
 /// The person's own settings are not for this server.
@@ -173,7 +134,10 @@ pub(crate) fn clean(command: &mut Command) -> &mut Command {
     command
 }
 
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("finding a free port")?;
-    Ok(listener.local_addr()?)
+fn data(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+fn log(folder: &TempDir) -> PathBuf {
+    folder.path().join("log.txt")
 }
