@@ -446,7 +446,9 @@ impl Lane {
         if state.gate == Gate::Shut {
             return Rest::Leave;
         }
-        let needs_clock = !matches!(state.probation, Probation::Trusted { .. });
+        // A worker that was woken for what fell due must see that it did.
+        let needs_clock = !matches!(state.probation, Probation::Trusted { .. })
+            || state.waiting.next_due().is_some();
         let now = if needs_clock { self.shared.clock.now() } else { Timestamp::EPOCH };
         if state.peek(now).is_some() {
             state.parked.retain(|(parked, _)| *parked != id);
@@ -591,7 +593,9 @@ impl Lane {
         let sends = state.gate == Gate::Open
             && matches!(state.probation.permit(now), Permit::Free | Permit::Probe);
         *(if sends { &mut pending.fresh } else { &mut pending.held }) += fresh;
-        pending.in_flight += (state.in_flight + state.ledger.len()) as u64;
+        // What is being read is about to be tried: whoever waits for quiet must not look away now.
+        let reading = usize::from(state.reading);
+        pending.in_flight += (state.in_flight + state.ledger.len() + reading) as u64;
         pending.waiting += state.waiting.rows();
     }
 
