@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use gridpost_grid::confirm::ConfirmError;
 use gridpost_grid::directory::SecretHash;
+use gridpost_grid::explain::{Explained, Fate};
 use gridpost_grid::handshake::Answer;
 use gridpost_grid::manage::{Created, ManageError};
+use gridpost_grid::retry::{Outcome, Reason};
 use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::{
     FilterPatch, Source, SubscribeError, SubscriptionPatch, SubscriptionSpec,
 };
 use gridpost_grid::system_topics::SystemTopicSpec;
 use gridpost_grid::topics::TopicSpec;
-use gridpost_model::filter::TopicKind;
+use gridpost_model::filter::{Refusal, TopicKind};
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
 use gridpost_model::{Clock as _, EventSchema, Filter, ResourceId, Secret, WhichKey};
 use gridpost_sim::SeededChance;
@@ -391,10 +393,7 @@ async fn what_expired_while_nobody_was_there_retires_at_the_start() {
     };
     world.put("es1", spec).await.unwrap();
     let clock = world.clock.clone();
-    clock.turn_to(BEGINNING + Duration::from_secs(59));
-    let closing = world.restart();
-    let world = closing.await;
-    world.advance(Duration::from_secs(60));
+    let world = world.restart_after(|| clock.turn_to(expires)).await;
     until("the subscription is gone", || world.one("es1").is_none()).await;
 }
 
@@ -771,6 +770,7 @@ async fn a_change_is_finished_when_its_client_hangs_up() {
     // Polled once, so that the change has begun, and dropped.
     assert!(poll_once(put.as_mut()).is_pending());
     drop(put);
+    drop(grid);
     until("the topic is there", || {
         world.grid.topic_named("orders").is_ok()
     })
@@ -793,4 +793,127 @@ async fn time_in_the_past_is_no_time_for_an_expiration() {
         matches!(&refused, SubscribeError::Invalid(invalid) if invalid.field == "expirationTimeUtc")
     );
     assert_eq!(endpoint.seen().len(), 0);
+}
+
+impl World {
+    /// What became of the newest event of that id, by subscription.
+    fn fates(&self, event_id: &str) -> Vec<(String, Fate)> {
+        let explained = self.grid.explain(event_id).unwrap();
+        let Some(newest) = explained.first() else {
+            return Vec::new();
+        };
+        let fate = |one: &Explained| (one.subscription.name.clone(), one.fate.clone());
+        newest.subscriptions.iter().map(fate).collect()
+    }
+
+    fn fate(&self, event_id: &str, name: &str) -> Option<Fate> {
+        self.fates(event_id)
+            .into_iter()
+            .find(|(of, _)| of == name)
+            .map(|(_, fate)| fate)
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_explained_by_what_each_subscription_made_of_it() {
+    let world = World::start();
+    let (good, waiting) = (Endpoint::agreeing().await, Endpoint::start(undecided).await);
+    let picky = SubscriptionSpec {
+        filter: Filter {
+            subject_begins_with: "phonenumber/4".into(),
+            ..Filter::default()
+        },
+        ..SubscriptionSpec::to(good.url())
+    };
+    world.put("picky", picky).await.unwrap();
+    world.subscribe("good", &good).await;
+    world.awaiting("undecided", &waiting).await;
+    assert_eq!(world.text("sms-1", "15551").await, 2);
+    good.nth(3).await;
+    until("it is delivered", || {
+        world.fate("sms-1", "good") == Some(Fate::Delivered)
+    })
+    .await;
+    world.subscribe("later", &good).await;
+
+    let refused = Refusal::SubjectBeginsWith {
+        wanted: "phonenumber/4".into(),
+        found: "/phonenumber/15551".into(),
+    };
+    let expected = [
+        ("good", Fate::Delivered),
+        ("later", Fate::NotThen),
+        ("picky", Fate::Refused(refused)),
+        ("undecided", Fate::Pending),
+    ];
+    let expected = expected.map(|(name, fate)| (name.to_owned(), fate));
+    assert_eq!(world.fates("sms-1"), expected);
+
+    let explained = world.grid.explain("sms-1").unwrap();
+    let good = explained[0]
+        .subscriptions
+        .iter()
+        .find(|one| one.subscription.name == "good");
+    assert_eq!(good.unwrap().attempts.len(), 1);
+    assert!(world.grid.explain("sms-2").unwrap().is_empty());
+
+    world
+        .grid
+        .delete_event_subscription(&communication().id, "good")
+        .await
+        .unwrap();
+    assert_eq!(world.grid.explain("sms-1").unwrap()[0].deleted, 1);
+}
+
+#[tokio::test]
+async fn an_event_that_could_not_be_delivered_is_explained_by_where_it_waits_or_rests() {
+    let world = World::start();
+    let (busy, broken) = (Endpoint::agreeing().await, Endpoint::agreeing().await);
+    world.subscribe("busy", &busy).await;
+    world.subscribe("broken", &broken).await;
+    busy.answer(|_| Reply::status(503));
+    broken.answer(|_| Reply::status(400));
+    world.text("sms-1", "15551").await;
+
+    until("it waits", || {
+        matches!(world.fate("sms-1", "busy"), Some(Fate::Waiting { .. }))
+    })
+    .await;
+    let Some(Fate::Waiting {
+        due,
+        attempts,
+        last,
+    }) = world.fate("sms-1", "busy")
+    else {
+        panic!()
+    };
+    assert!(BEGINNING < due);
+    assert_eq!((attempts, last), (1, Some(Outcome::Busy)));
+
+    let dead = |fate| matches!(fate, Some(Fate::DeadLettered { .. }));
+    until("it is a dead letter", || {
+        dead(world.fate("sms-1", "broken"))
+    })
+    .await;
+    let Some(Fate::DeadLettered { reason, .. }) = world.fate("sms-1", "broken") else {
+        panic!()
+    };
+    assert_eq!(reason, Reason::UndeliverableDueToHttpBadRequest);
+}
+
+#[tokio::test]
+async fn of_events_that_share_an_id_the_newest_is_explained_first() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    for from in ["1", "2", "3"] {
+        world.text("same", from).await;
+        world.text("other", from).await;
+    }
+    let explained = world.grid.explain("same").unwrap();
+    let subjects: Vec<_> = explained.iter().map(|one| &*one.event.subject).collect();
+    assert_eq!(
+        subjects,
+        ["/phonenumber/3", "/phonenumber/2", "/phonenumber/1"]
+    );
 }

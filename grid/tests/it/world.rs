@@ -35,9 +35,26 @@ impl World {
         Self::open(folder, VirtualClock::at(BEGINNING), 1)
     }
 
+    /// As `start`, with a store tuned for the test.
+    pub(crate) fn start_with(tune: impl FnOnce(&mut Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open_with(folder, VirtualClock::at(BEGINNING), 1, tune)
+    }
+
     fn open(folder: TempDir, clock: VirtualClock, chance_seed: u64) -> Self {
-        let options = Options::new(folder.path(), Arc::new(clock.clone()));
+        Self::open_with(folder, clock, chance_seed, |_| ())
+    }
+
+    fn open_with(
+        folder: TempDir,
+        clock: VirtualClock,
+        chance_seed: u64,
+        tune: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut options = Options::new(folder.path(), Arc::new(clock.clone()));
+        tune(&mut options);
         let (store, recovery) = Store::open(options).unwrap();
+        let runtime = tokio::runtime::Handle::current();
         let settings = Settings {
             clock: Arc::new(clock.clone()),
             chance: Arc::new(SeededChance::new(chance_seed)),
@@ -50,7 +67,8 @@ impl World {
                 extra_roots: Vec::new(),
             },
             public_url: "https://127.0.0.1:8480".into(),
-            spawn: Arc::new(|_, task| drop(tokio::spawn(task))),
+            // Lanes start workers from the store's own thread, which no runtime knows.
+            spawn: Arc::new(move |_, task| drop(runtime.spawn(task))),
             limits: Limits::default(),
         };
         let grid = Grid::open(store.clone(), &recovery, settings).unwrap();
@@ -65,6 +83,11 @@ impl World {
 
     /// Ends the router in good order and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same, with something happening in between.
+    pub(crate) async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         let Self {
             grid,
             store,
@@ -75,6 +98,7 @@ impl World {
         grid.close().await;
         store.close().await;
         drop((grid, store));
+        meanwhile();
         Self::open(folder, clock, chance_seed + 1)
     }
 
