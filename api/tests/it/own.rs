@@ -52,7 +52,13 @@ async fn subscribe(stack: &Stack, name: &str, endpoint: &str, prefix: &str) {
 async fn a_text_that_arrives_is_delivered_to_a_sink() {
     let stack = Stack::start().await;
     let base = serve(&stack).await;
-    subscribe(&stack, "es", &format!("{base}/sinks/s"), "phonenumber/1555").await;
+    subscribe(
+        &stack,
+        "texts",
+        &format!("{base}/sinks/s"),
+        "phonenumber/1555",
+    )
+    .await;
 
     let arrived = stack
         .own("POST", "sms/receive", &inbound("hello"))
@@ -68,7 +74,7 @@ async fn a_text_that_arrives_is_delivered_to_a_sink() {
         .json_of(200);
 
     let request = &found["requests"][0];
-    assert_eq!(request["headers"]["aeg-subscription-name"], "ES");
+    assert_eq!(request["headers"]["aeg-subscription-name"], "TEXTS");
     let event = &request["body"][0];
     assert_eq!(event["id"], arrived["messageId"]);
     assert_eq!(event["subject"], "/phonenumber/15555550100");
@@ -126,7 +132,7 @@ async fn an_event_is_explained() {
 async fn a_dead_letter_is_listed_and_brought_back() {
     let stack = Stack::start().await;
     let base = serve(&stack).await;
-    subscribe(&stack, "es", &format!("{base}/sinks/s"), "").await;
+    subscribe(&stack, "texts", &format!("{base}/sinks/s"), "").await;
     stack
         .own("PUT", "sinks/s/behaviour", r#"{"status":400,"times":1}"#)
         .await
@@ -139,7 +145,7 @@ async fn a_dead_letter_is_listed_and_brought_back() {
     stack.settle().await;
 
     let listed = stack
-        .own("GET", "dead-letters?subscription=ES", "")
+        .own("GET", "dead-letters?subscription=TEXTS", "")
         .await
         .json_of(200);
     let letter = &listed["value"][0];
@@ -256,7 +262,7 @@ async fn a_handset_answers_by_its_script() {
     assert_eq!(stack.own("GET", &path, "").await.json_of(200), script);
 
     let base = serve(&stack).await;
-    subscribe(&stack, "es", &format!("{base}/sinks/s"), "").await;
+    subscribe(&stack, "texts", &format!("{base}/sinks/s"), "").await;
     let body = json!({"from": NUMBER, "smsRecipients": [{"to": HANDSET}], "message": "all ok?"});
     stack
         .signed("POST", "/sms?api-version=2021-03-07", &body.to_string())

@@ -84,8 +84,10 @@ impl Stack {
         let clock = VirtualClock::at("2026-11-22T00:27:55Z".parse().unwrap());
         let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
         let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(2));
-        let spawn: Spawn = Arc::new(|_, task| {
-            tokio::spawn(task);
+        // The store's writer starts tasks too, from a thread that belongs to no runtime.
+        let runtime = tokio::runtime::Handle::current();
+        let spawn: Spawn = Arc::new(move |_, task| {
+            runtime.spawn(task);
         });
         let (store, recovery) =
             Store::open(Options::new(folder.path(), Arc::clone(&ticking))).unwrap();
