@@ -19,6 +19,54 @@ pub struct TableRecord {
 /// The tables, by number.
 pub const TABLES: &[TableRecord] = &[
     TableRecord {
+        id: 20,
+        name: "topics",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 21,
+        name: "system_topics",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 22,
+        name: "event_subscriptions",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 23,
+        name: "lane_numbers",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 24,
+        name: "resource_groups",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 25,
+        name: "principals",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 40,
+        name: "waiting",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 41,
+        name: "dead_letters",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
         id: 60,
         name: "communication_services",
         owner: "comms",
