@@ -389,13 +389,13 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
         Some(message) => message.to_owned(),
         None => String::from_utf8_lossy(body).trim().to_owned(),
     };
-    let timed_out = answer["error"]["code"] == "WaitTimedOut";
-    let exit = if timed_out {
-        Exit::TimedOut
-    } else {
-        Exit::Refused
-    };
-    Failure::said(exit, format!("the server answered {status}: {message}"))
+    if answer["error"]["code"] == "WaitTimedOut" {
+        return Failure::said(Exit::TimedOut, message);
+    }
+    Failure::said(
+        Exit::Refused,
+        format!("the server answered {status}: {message}"),
+    )
 }
 
 /// Events as a server sends them.

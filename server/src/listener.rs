@@ -294,3 +294,107 @@ impl hyper::service::Service<Request<Incoming>> for Surface {
         Box::pin(self.router.clone().call(request))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gridpost_model::Timestamp;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::config::{Config, Flags};
+
+    /// A port that answers everything with 404, with these settings of the listener.
+    fn listen(settings: &str) -> (Listener, SocketAddr, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("[listener]\n{settings}\n");
+        let config = Config::resolve(
+            Some(("own.toml".into(), file)),
+            &|_| None,
+            &Flags::default(),
+        )
+        .unwrap();
+        let certificates = crate::certificates::Folder::of(folder.path());
+        let tls = certificates
+            .ready(Timestamp::EPOCH)
+            .unwrap()
+            .into_tls()
+            .unwrap();
+        let port = Port::take("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = port.address();
+        let listener = port.serve(
+            Router::new(),
+            tls,
+            &config.listener,
+            &Supervisor::of_this_runtime(),
+        );
+        (listener, address, folder)
+    }
+
+    /// Sends that much and returns what comes until the other side hangs up.
+    async fn answer_to(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is a way of hanging up as well.
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_begin_is_let_go() {
+        let (_listener, address, _folder) = listen("handshake_timeout_seconds = 0");
+        assert!(answer_to(address, b"").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_finish_its_handshake_is_let_go() {
+        let (_listener, address, _folder) = listen("handshake_timeout_seconds = 1");
+        assert!(answer_to(address, &[TLS_HANDSHAKE, 3, 1]).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_finish_its_headers_is_let_go() {
+        let (_listener, address, _folder) =
+            listen("handshake_timeout_seconds = 1\nheader_timeout_seconds = 1");
+        for begin in ["P", "GET / HTTP/1.1\r\nhost: here\r\nx-slow: "] {
+            let answer = answer_to(address, begin.as_bytes()).await;
+            assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_bounded_and_the_next_is_served_when_one_ends() {
+        let (listener, address, _folder) = listen("max_connections = 1");
+        let request = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(request).await.unwrap();
+        let mut answer = [0; 12];
+        first.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
+
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(request).await.unwrap();
+        assert_eq!(listener.connections(), 1);
+        drop(first);
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
+    }
+
+    #[tokio::test]
+    async fn closing_ends_idle_connections_at_once() {
+        let (listener, address, _folder) = listen("");
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 12];
+        idle.read_exact(&mut answer).await.unwrap();
+        let silent = TcpStream::connect(address).await.unwrap();
+        assert!(listener.close(Duration::from_secs(20)).await);
+        drop(silent);
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

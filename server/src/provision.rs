@@ -34,18 +34,8 @@ pub async fn provision(
     }
     if config.profile == Profile::Development {
         let credentials = Credentials::load_or_make(data, chance)?;
-        // Independent of each other, so that they share a sync.
-        let (signed, made) = tokio::join!(
-            principal(
-                grid,
-                &credentials.client_id,
-                &credentials.client_secret,
-                chance
-            ),
-            development_resources(grid, comms)
-        );
-        signed
-            .and(made)
+        development_identities(grid, comms, &credentials, chance)
+            .await
             .context("making the development identities")?;
     }
     Ok(())
@@ -65,24 +55,49 @@ async fn principal(
     Ok(())
 }
 
-async fn development_resources(grid: &Grid, comms: &Comms) -> anyhow::Result<()> {
-    let group: ResourceId = RESOURCE_GROUP.parse()?;
+async fn development_identities(
+    grid: &Grid,
+    comms: &Comms,
+    credentials: &Credentials,
+    chance: &dyn Chance,
+) -> anyhow::Result<()> {
     let resource: ResourceId = COMMUNICATION_RESOURCE.parse()?;
     let number: PhoneNumber = NUMBER.parse()?;
+    // Independent of each other, so that they share a sync: the first start should be quick.
+    let (signed, grouped, made) = tokio::join!(
+        principal(
+            grid,
+            &credentials.client_id,
+            &credentials.client_secret,
+            chance
+        ),
+        resource_group(grid),
+        communication_resource(comms, &resource),
+    );
+    signed.and(grouped).and(made)?;
+    if comms.owner_of(&number).is_none() {
+        comms.assign(&resource, number).await?;
+    }
+    Ok(())
+}
+
+async fn resource_group(grid: &Grid) -> anyhow::Result<()> {
+    let group: ResourceId = RESOURCE_GROUP.parse()?;
     if grid.resource_group(&group).is_none() {
         grid.put_resource_group(group, "local".into(), BTreeMap::new())
             .await?;
     }
-    if comms.resource(&resource).is_none() {
+    Ok(())
+}
+
+async fn communication_resource(comms: &Comms, resource: &ResourceId) -> anyhow::Result<()> {
+    if comms.resource(resource).is_none() {
         let spec = ServiceSpec {
             location: "global".into(),
             data_location: "Local".into(),
             ..ServiceSpec::default()
         };
         comms.put_resource(resource.clone(), spec).await?;
-    }
-    if comms.owner_of(&number).is_none() {
-        comms.assign(&resource, number).await?;
     }
     Ok(())
 }

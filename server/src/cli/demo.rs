@@ -4,16 +4,18 @@
 //! text from a handset, and the webhook request that it causes.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Serving;
 use super::render;
 use crate::assembly::{Server, Sources};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, environment};
 use crate::credentials::{COMMUNICATION_RESOURCE, NUMBER};
 use crate::drain::StopSignals;
 use crate::output::{Exit, Failure, Output, print, remark};
@@ -35,6 +37,27 @@ pub(super) struct Arguments {
     once: bool,
     #[command(flatten)]
     pub(super) serving: Serving,
+}
+
+/// The webhook request that arrived.
+#[derive(Serialize)]
+struct Delivered {
+    method: Value,
+    path: Value,
+    headers: Value,
+    body: Value,
+}
+
+impl Delivered {
+    fn of(request: &Value) -> Self {
+        let field = |name: &str| request[name].clone();
+        Self {
+            method: field("method"),
+            path: field("path"),
+            headers: field("headers"),
+            body: field("body"),
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -78,11 +101,13 @@ async fn once(mut config: Config) -> Result<(), Failure> {
         Ok(request)
     })
     .await?;
-    print(&render::pretty(&shown));
+    print(&serde_json::to_string_pretty(&shown).unwrap_or_default());
     Ok(())
 }
 
-async fn in_time(show: impl Future<Output = Result<Value, Failure>>) -> Result<Value, Failure> {
+async fn in_time(
+    show: impl Future<Output = Result<Delivered, Failure>>,
+) -> Result<Delivered, Failure> {
     tokio::time::timeout(TIME_LIMIT, show)
         .await
         .unwrap_or_else(|_| {
@@ -95,7 +120,7 @@ async fn in_time(show: impl Future<Output = Result<Value, Failure>>) -> Result<V
 }
 
 /// The main job: subscribe, text, and take the webhook request that arrives.
-async fn show(client: &Client) -> Result<Value, Failure> {
+async fn show(client: &Client) -> Result<Delivered, Failure> {
     let url = format!("{}/_gridpost/v1/sinks/{SINK}", client.server().url);
     let subscription =
         format!("{COMMUNICATION_RESOURCE}/providers/Microsoft.EventGrid/eventSubscriptions/{SINK}");
@@ -135,7 +160,7 @@ fn with_the_missions_filter(url: &str) -> Value {
 }
 
 /// The webhook request that carries that message. Others, of an earlier demonstration, are passed over.
-async fn arrived(client: &Client, id: &str) -> Result<Value, Failure> {
+async fn arrived(client: &Client, id: &str) -> Result<Delivered, Failure> {
     let mut after = 0;
     loop {
         let path = format!(
@@ -145,16 +170,13 @@ async fn arrived(client: &Client, id: &str) -> Result<Value, Failure> {
         let answer = client.wait(&path, TIME_LIMIT).await?;
         let request = &answer["requests"][0];
         if request["body"].to_string().contains(id) {
-            return Ok(json!({
-                "method": request["method"], "path": request["path"],
-                "headers": request["headers"], "body": request["body"],
-            }));
+            return Ok(Delivered::of(request));
         }
         after = request["number"].as_u64().unwrap_or(after + 1);
     }
 }
 
-fn told(server: &Server, request: &Value, connection_string: &str) -> String {
+fn told(server: &Server, request: &Delivered, connection_string: &str) -> String {
     let running = server.running();
     let url = &running.url;
     let data = server.data().display();
@@ -172,14 +194,32 @@ Connection string: {connection_string}
 
 Try next, in another terminal:
   export GRIDPOST_DATA='{data}'
-  gridpost sms receive --from {HANDSET} --to {NUMBER} 'Hello again'
-  gridpost sms send --to {HANDSET} --report 'Hello to you'
-  gridpost events tail
+  {gridpost} sms receive --from {HANDSET} --to {NUMBER} 'Hello again'
+  {gridpost} sms send --to {HANDSET} --report 'Hello to you'
+  {gridpost} events tail
   curl --cacert '{authority}' {url}/_gridpost/v1/sinks/{SINK}/requests
-  eval \"$(gridpost env)\"        # and your Python, JavaScript or az works against this server
-  gridpost doctor",
-        request = indented(&render::request(request)),
+  eval \"$({gridpost} env)\"        # and your Python, JavaScript or az works against this server
+  {gridpost} doctor",
+        gridpost = this_program(),
+        request = indented(&render::request(&json!(request))),
     )
+}
+
+/// How this program is called from a shell: by its name where the shell would find it, else by its path.
+fn this_program() -> String {
+    const NAME: &str = "gridpost";
+    let Ok(path) = std::env::current_exe() else {
+        return NAME.to_owned();
+    };
+    let folders = environment("PATH").unwrap_or_default();
+    let is_found = path
+        .parent()
+        .is_some_and(|own| folders.split(':').any(|folder| own == Path::new(folder)));
+    if is_found {
+        NAME.to_owned()
+    } else {
+        path.display().to_string()
+    }
 }
 
 fn indented(text: &str) -> String {

@@ -51,13 +51,13 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             let path = wait_path(event_type.as_deref(), subject.as_deref(), timeout);
             let wait = client.wait(&path, Duration::from_secs(timeout));
             let event = output.waiting("waiting for an event", wait).await?;
-            output.result(&event, render::pretty);
+            output.result(&event, |activity| render::pretty(&activity["event"]));
             Ok(())
         }
         Command::Explain { id } => {
             let path = format!("events/{}/explain", encoded(&id));
             let told = client.own(Method::GET, &path, None).await?;
-            output.result(&told, render::outline);
+            output.result(&told, explained);
             Ok(())
         }
     }
@@ -110,6 +110,79 @@ fn line(activity: &Value) -> String {
     shown.join("  ")
 }
 
+/// What became of an event, subscription by subscription.
+fn explained(told: &Value) -> String {
+    let mut text = String::new();
+    for event in told["value"].as_array().map_or(&[][..], Vec::as_slice) {
+        text.push_str(&format!(
+            "{} {} was accepted at {}\n",
+            render::plain(&event["event"]["eventType"]),
+            render::plain(&event["event"]["id"]),
+            render::plain(&event["accepted"]),
+        ));
+        text.push_str(&format!(
+            "  subject  {}\n",
+            render::plain(&event["event"]["subject"])
+        ));
+        text.push_str(&format!(
+            "  topic    {}\n",
+            render::plain(&event["event"]["topic"])
+        ));
+        let subscriptions = event["subscriptions"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        if subscriptions.is_empty() {
+            text.push_str("\n  No event subscription listens to this topic.\n");
+        }
+        for subscription in subscriptions {
+            text.push_str(&one_subscription(subscription));
+        }
+        if let Some(count) = event["deletedSubscriptions"]
+            .as_u64()
+            .filter(|count| *count > 0)
+        {
+            text.push_str(&format!(
+                "\n  {count} subscriptions that wanted it are deleted.\n"
+            ));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn one_subscription(subscription: &Value) -> String {
+    let mut text = format!(
+        "\n  {}: {}. {}\n    endpoint  {}\n",
+        render::plain(&subscription["name"]),
+        render::plain(&subscription["fate"]),
+        render::plain(&subscription["because"]),
+        render::plain(&subscription["endpoint"]),
+    );
+    for attempt in subscription["attempts"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
+        text.push_str(&format!(
+            "    attempt {} at {}: {} {} after {:.1} ms\n",
+            attempt["number"],
+            render::plain(&attempt["at"]),
+            render::plain(&attempt["outcome"]),
+            render::first(attempt, &["status", "failure"]),
+            attempt["tookMs"].as_f64().unwrap_or_default(),
+        ));
+    }
+    for (field, words) in [
+        ("nextAttempt", "next attempt"),
+        ("deadLetterReason", "dead-lettered because of"),
+    ] {
+        let value = render::plain(&subscription[field]);
+        if !value.is_empty() {
+            text.push_str(&format!("    {words} {value}\n"));
+        }
+    }
+    text
+}
+
 fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u64) -> String {
     let mut path = format!("events/wait?timeoutSeconds={timeout_seconds}");
     let whole = |name: &str| match name.contains('.') {
@@ -145,6 +218,24 @@ mod tests {
         assert_eq!(
             line(&failed),
             "00:27:55.500  failed        T  /s  1  to orders  attempt 1: Busy 503  next 2026-11-22T00:28:05Z"
+        );
+    }
+
+    #[test]
+    fn an_explanation_tells_each_subscriptions_part() {
+        let told = json!({ "value": [{
+            "event": {"id": "1", "eventType": "T", "subject": "/s", "topic": "/t"}, "accepted": "2026-11-22T00:00:00Z",
+            "deletedSubscriptions": 0, "subscriptions": [{
+                "name": "orders", "fate": "waiting", "because": "It failed.", "endpoint": "https://e",
+                "attempts": [{"number": 1, "at": "2026-11-22T00:00:01Z", "outcome": "Busy", "status": 503, "tookMs": 2.25}],
+                "nextAttempt": "2026-11-22T00:00:31Z",
+            }],
+        }]});
+        assert_eq!(
+            explained(&told),
+            "T 1 was accepted at 2026-11-22T00:00:00Z\n  subject  /s\n  topic    /t\n\n  orders: waiting. It failed.\n    \
+             endpoint  https://e\n    attempt 1 at 2026-11-22T00:00:01Z: Busy 503 after 2.2 ms\n    next attempt \
+             2026-11-22T00:00:31Z\n\n"
         );
     }
 

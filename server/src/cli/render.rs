@@ -43,45 +43,6 @@ pub(super) fn first(value: &Value, fields: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// A document as an indented list of its fields, for answers that people read whole.
-pub(super) fn outline(value: &Value) -> String {
-    let mut text = String::new();
-    write_outline(&mut text, value, 0);
-    text
-}
-
-fn write_outline(text: &mut String, value: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::Object(inner) if !inner.is_empty() => {
-                        text.push_str(&format!("{indent}{name}:\n"));
-                        write_outline(text, value, depth + 1);
-                    }
-                    Value::Array(items)
-                        if items.iter().any(|item| item.is_object() || item.is_array()) =>
-                    {
-                        text.push_str(&format!("{indent}{name}:\n"));
-                        write_outline(text, value, depth + 1);
-                    }
-                    value => text.push_str(&format!("{indent}{name}: {}\n", plain(value))),
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (number, item) in items.iter().enumerate() {
-                if number > 0 {
-                    text.push('\n');
-                }
-                write_outline(text, item, depth);
-            }
-        }
-        value => text.push_str(&format!("{indent}{}\n", plain(value))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -94,11 +55,5 @@ mod tests {
             "method": "POST", "path": "/hook", "headers": {"aeg-event-type": "Notification"}, "body": [],
         }));
         assert_eq!(shown, "POST /hook\naeg-event-type: Notification\n\n[]");
-    }
-
-    #[test]
-    fn an_outline_indents_what_is_nested() {
-        let shown = outline(&json!({"a": 1, "b": {"c": ["x", "y"]}, "d": [{"e": null}]}));
-        assert_eq!(shown, "a: 1\nb:\n  c: x, y\nd:\n  e: \n");
     }
 }

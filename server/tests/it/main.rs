@@ -1,5 +1,7 @@
 //! The product as a client sees it: a whole server on a free port, a clock we turn, and endpoints of our own.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod crash;
 mod delivery;
 mod http;
