@@ -76,7 +76,7 @@ fn subscriptions(case: &Case) -> Vec<Arc<EventSubscription>> {
         name: format!("es{number}"),
         source: "/subscriptions/s/resourceGroups/rg/providers/p/t/dev"
             .parse()
-            .unwrap(),
+            .expect("it is a resource id"),
         lane: LaneId(number),
         destination: SubscriptionSpec::to("https://example.com/").destination,
         filter: (case.filter)(number),
@@ -134,7 +134,7 @@ fn matching(criterion: &mut Criterion) {
 
         let mut group = criterion.benchmark_group(case.name);
         group.bench_function("index", |bencher| {
-            bencher.iter(|| index.matches(black_box(&event)))
+            bencher.iter(|| index.matches(black_box(&event)));
         });
         group.sample_size(20);
         group.bench_function("linear", |bencher| {

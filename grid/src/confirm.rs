@@ -196,7 +196,7 @@ impl Inner {
         self.registry
             .update(|state| state.insert_subscription(&after));
         if after.state == ProvisioningState::Failed {
-            self.delivery.close_lane(lane).await;
+            self.close_lane(lane);
         } else {
             self.delivery.change_lane(Arc::clone(&after));
         }

@@ -62,7 +62,7 @@ pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result
         }
     });
     for one in subscriptions.values() {
-        inner.delivery.close_lane(one.lane).await;
+        inner.close_lane(one.lane);
         notice::send(inner, one);
     }
     inner.delivery.topics().forget(source);

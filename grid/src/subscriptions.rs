@@ -500,9 +500,16 @@ impl Inner {
         .await?;
         self.registry
             .update(|state| state.remove_subscription(&one.source, &one.name));
-        self.delivery.close_lane(one.lane).await;
+        self.close_lane(one.lane);
         notice::send(self, one);
         Ok(())
+    }
+
+    /// Closes a lane in a task of its own: what waits for it may be a million rows, and other changes need not wait.
+    pub(crate) fn close_lane(&self, lane: LaneId) {
+        let delivery = Arc::clone(&self.delivery);
+        let close = async move { delivery.close_lane(lane).await };
+        (self.settings.spawn)("grid-close-lane", Box::pin(close));
     }
 }
 
