@@ -34,5 +34,5 @@ pub use options::{Fault, Faults, FileKind, Operation, Options};
 pub use place::{PARTITIONS, Partition, Position};
 pub use read::{ReadBatch, ReadLimit, Snapshot};
 pub use store::{Committed, Health, Status, Store};
-pub use table::{Scan, Table};
+pub use table::{Keyed, Placed, Scan, Table};
 pub use txn::Txn;

@@ -14,7 +14,8 @@ use crate::journal::JournalReader;
 use crate::journal::frame::{Entry, EventEntry, Frame};
 use crate::rows::Layers;
 use crate::{
-    Appended, Key, PARTITIONS, Partition, Position, ReadError, Replayed, Scan, StoreError, Table,
+    Appended, Key, Keyed, PARTITIONS, Partition, Placed, Position, ReadError, Replayed, Scan,
+    StoreError, Table,
 };
 
 /// All tables as of one moment.
@@ -48,7 +49,7 @@ impl Snapshot {
         table: &Table<V>,
         partition: Partition,
         scan: Scan,
-    ) -> Result<Vec<(Box<[u8]>, V)>, StoreError> {
+    ) -> Result<Vec<Keyed<V>>, StoreError> {
         self.0.scan(table, partition, &scan)
     }
 
@@ -60,7 +61,7 @@ impl Snapshot {
         &self,
         table: &Table<V>,
         mut scan: Scan,
-    ) -> Result<Vec<(Partition, Box<[u8]>, V)>, StoreError> {
+    ) -> Result<Vec<Placed<V>>, StoreError> {
         let mut found = Vec::new();
         for partition in (0..PARTITIONS).map(Partition) {
             let rows = self.0.scan(table, partition, &scan)?;

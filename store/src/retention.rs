@@ -39,7 +39,7 @@ pub(crate) fn give_up_before(
         if !old && settled_bytes <= keep.bytes {
             break;
         }
-        settled_bytes -= piece.end.0.saturating_sub(piece.start.0);
+        settled_bytes -= piece.size_bytes();
         before = piece.end;
     }
     before

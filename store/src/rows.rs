@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::Base;
 use crate::table::after_prefix;
-use crate::{Key, Partition, Scan, StoreError, Table};
+use crate::{Key, Keyed, Partition, Scan, StoreError, Table};
 
 /// Table, partition and key of a row, in bytes that sort in that order.
 pub(crate) type RowKey = Arc<[u8]>;
@@ -93,7 +93,7 @@ impl Layers {
         table: &Table<V>,
         partition: Partition,
         scan: &Scan,
-    ) -> Result<Vec<(Box<[u8]>, V)>, StoreError> {
+    ) -> Result<Vec<Keyed<V>>, StoreError> {
         if let Some(refused) = scan.refused {
             return Err(refused.into());
         }

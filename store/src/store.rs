@@ -19,10 +19,10 @@ use crate::checkpoint::Checkpointer;
 use crate::disk::{self, Disk};
 use crate::engine::{Engine, FolderLock, Patience};
 use crate::job::Job;
-use crate::journal::Journal as _;
 use crate::journal::frame::{Entry, Frame};
 use crate::journal::local::Local;
 use crate::journal::recover::{self, Search};
+use crate::journal::{Journal as _, Piece};
 use crate::queue::{Notice, Queue};
 use crate::rows::{Layer, Layers, Space};
 use crate::txn::Workspace;
@@ -249,10 +249,7 @@ impl Store {
         Status {
             health: shared.health.lock().clone(),
             tables_wait_for_space: shared.patience.is_waiting(),
-            journal_bytes: pieces
-                .iter()
-                .map(|p| p.end.0.saturating_sub(p.start.0))
-                .sum(),
+            journal_bytes: pieces.iter().map(Piece::size_bytes).sum(),
             segments: pieces.len() as u64,
             syncs: figures.syncs,
             written_bytes: figures.written_bytes,

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::{BadKey, Key};
+use crate::{BadKey, Key, Partition};
 
 /// A table of `V`, its rows ordered by key. Rows are stored as JSON, so that a later version can read them.
 ///
@@ -34,6 +34,12 @@ impl<V> Table<V> {
         self.name
     }
 }
+
+/// A row and its key.
+pub type Keyed<V> = (Box<[u8]>, V);
+
+/// A row, its key, and the partition it is in.
+pub type Placed<V> = (Partition, Box<[u8]>, V);
 
 /// Which rows of a table, in which order, and how many at most.
 #[derive(Clone, Debug)]

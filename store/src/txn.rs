@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::journal::frame::{Builder, Mark};
 use crate::rows::{Layers, Row, RowKey, SPACE_BYTES, Space};
-use crate::{Appended, Key, Partition, Position, Scan, StoreError, Table, WriteError};
+use crate::{Appended, Key, Keyed, Partition, Position, Scan, StoreError, Table, WriteError};
 
 /// One transaction's record is at most this large; it must fit a segment several times over.
 const MAX_TXN_BYTES: usize = 8 << 20;
@@ -60,7 +60,7 @@ impl Txn<'_> {
         &self,
         table: &Table<V>,
         scan: Scan,
-    ) -> Result<Vec<(Box<[u8]>, V)>, StoreError> {
+    ) -> Result<Vec<Keyed<V>>, StoreError> {
         self.workspace.layers.scan(table, self.partition, &scan)
     }
 

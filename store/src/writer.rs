@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::checkpoint::{self, Checkpoint, Checkpointer, Gathered};
 use crate::engine::{Base, Patience};
-use crate::journal::{Durability, Journal, JournalReader, Span};
+use crate::journal::{Durability, Journal, JournalReader, Piece, Span};
 use crate::queue::{Notice, Queue, Rest, Turn, Waiting};
 use crate::retention::{self, Keep};
 use crate::rows::Layers;
@@ -63,6 +63,8 @@ pub(crate) struct Writer {
     settled: Vec<(LaneId, Position)>,
     /// Naps since something was last written.
     quiet_naps: u32,
+    /// Batches that failed since one did not.
+    failures: u32,
     checkpoints: Checkpoints,
     closing: Vec<oneshot::Sender<()>>,
     /// The tables failed: nothing is taken any more.
@@ -79,6 +81,8 @@ struct Checkpoints {
     running: Option<Position>,
     /// Since when there is something it lacks.
     dirty_since: Timestamp,
+    /// The last one, at closing, could not be made. The journal has everything.
+    given_up: bool,
 }
 
 /// How far the tables are behind the journal at opening.
@@ -107,11 +111,13 @@ impl Writer {
             notices: Vec::new(),
             settled: Vec::new(),
             quiet_naps: 0,
+            failures: 0,
             checkpoints: Checkpoints {
                 begun: behind.checkpoint,
                 lacking_bytes: behind.lacking_bytes,
                 running: None,
                 dirty_since,
+                given_up: false,
             },
             closing: Vec::new(),
             failed: None,
@@ -188,7 +194,7 @@ impl Writer {
             Err(error) => self.undo(&error),
         }
         self.workspace.clear();
-        true
+        self.failures == 0
     }
 
     /// Runs what waits until the batch is full. Returns what the most demanding author asks for.
@@ -211,7 +217,10 @@ impl Writer {
     }
 
     fn add_settlements(&mut self) {
-        if self.failed.is_some() {
+        // While nothing can be written, settlements by themselves are tried every 20th nap only.
+        let hopeless =
+            0 < self.failures && self.ran.is_empty() && !self.quiet_naps.is_multiple_of(QUIET_NAPS);
+        if self.failed.is_some() || hopeless {
             return;
         }
         self.shared.queue.take_settled(&mut self.settled);
@@ -226,6 +235,8 @@ impl Writer {
         if !self.is_dirty() {
             self.checkpoints.dirty_since = now;
         }
+        self.failures = 0;
+        self.checkpoints.lacking_bytes += span.end.0 - span.start.0;
         self.settled.clear();
         if self.workspace.rows_changed {
             self.shared
@@ -257,6 +268,7 @@ impl Writer {
         if self.workspace.rows_changed {
             self.workspace.layers = Layers::clone(&self.shared.layers.load());
         }
+        self.failures = self.failures.saturating_add(1);
         self.shared.queue.return_settled(&mut self.settled);
         self.settled.clear();
         self.report(&match error {
@@ -311,6 +323,9 @@ impl Writer {
         // Tables must not know more than the journal after a power failure.
         if let Err(error) = self.journal.sync() {
             tracing::warn!(%error, "a checkpoint is put off");
+            self.checkpoints.dirty_since = self.shared.options.clock.now();
+            self.checkpoints.given_up = !self.closing.is_empty();
+            return;
         }
         let position = self.shared.journal.tail();
         let rows = Arc::new(std::mem::take(&mut self.workspace.layers.active));
@@ -343,11 +358,12 @@ impl Writer {
 
     fn progress(&self, position: Position) -> Option<HashMap<LaneId, Progress>> {
         let follower = self.shared.follower.lock().clone()?;
-        let kept = position.0.saturating_sub(self.shared.journal.oldest().0);
+        let pieces = self.shared.journal.pieces();
+        let kept: u64 = pieces.iter().map(Piece::size_bytes).sum();
         let relieve_bytes = self.shared.options.relieve_bytes;
         if relieve_bytes < kept {
             // Half of it, so that the next checkpoint does not ask again at once.
-            follower.relieve(Position(position.0 - relieve_bytes / 2));
+            follower.relieve(Position(position.0.saturating_sub(relieve_bytes / 2)));
         }
         let mut all = HashMap::new();
         follower.progress(&mut |lane, progress| drop(all.insert(lane, progress)));
@@ -389,7 +405,7 @@ impl Writer {
     }
 
     fn is_done(&self) -> bool {
-        let settled = self.failed.is_some() || !self.is_dirty();
+        let settled = self.failed.is_some() || self.checkpoints.given_up || !self.is_dirty();
         !self.closing.is_empty()
             && self.waiting.is_empty()
             && self.checkpoints.running.is_none()

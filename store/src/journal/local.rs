@@ -178,10 +178,14 @@ impl Local {
     }
 
     fn sync_active(&mut self) -> io::Result<()> {
-        if let Some(active) = &self.active {
-            active.segment.file.sync()?;
-            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
-        }
+        let Some(active) = &self.active else {
+            // Until the next segment says so in its header, nobody knows which part may be missing.
+            return Err(io::Error::other(
+                "the last batches are in a file that failed",
+            ));
+        };
+        active.segment.file.sync()?;
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = self.end;
         Ok(())
     }
@@ -285,7 +289,7 @@ impl JournalReader for Shared {
                 Ok(ControlFlow::Break(next)) => return Ok(next),
                 // It was given up, perhaps used again, while it was read: go on with what is kept.
                 Err(_) if at < self.oldest() && segment.end() <= self.oldest() => {
-                    at = self.oldest()
+                    at = self.oldest();
                 }
                 Err(error) => return Err(error),
             }

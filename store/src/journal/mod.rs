@@ -87,6 +87,12 @@ pub(crate) struct Piece {
     pub(crate) created: Timestamp,
 }
 
+impl Piece {
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+}
+
 /// What was done since opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {

@@ -265,10 +265,12 @@ impl Search<'_> {
         let failed = |e| file_error("could not read", &path, e);
         let mut window = Window::new();
         let mut at = segment.start();
-        if segment.start() < self.checkpoint
-            && segment::split(self.checkpoint).0 == segment.number()
-        {
-            at = self.checkpoint;
+        if segment::split(self.checkpoint).0 == segment.number() {
+            let held = segment.number() * SEGMENT_BYTES + segment.file.len().map_err(failed)?;
+            if held < self.checkpoint.0 {
+                return Ok(Position(held));
+            }
+            at = at.max(self.checkpoint);
         }
         loop {
             if matches!(ending, Ending::Known { end, .. } if end <= at) {

@@ -56,6 +56,9 @@ struct Shelf {
     /// Spares asked for and not yet made.
     ordered: usize,
     next_number: u64,
+    /// One could not be made. On a full disk trying again at once would take the journal's last space, so the next
+    /// segment that is begun tries again.
+    discouraged: bool,
 }
 
 enum Task {
@@ -71,6 +74,7 @@ impl Spares {
             ready: VecDeque::new(),
             ordered: 0,
             next_number,
+            discouraged: false,
         };
         let pool = Pool {
             folder: folder.to_owned(),
@@ -92,6 +96,7 @@ impl Spares {
     pub(super) fn take(&self, after: u64) -> io::Result<Spare> {
         let number = {
             let mut shelf = self.pool.shelf.lock();
+            shelf.discouraged = false;
             while let Some(spare) = shelf.ready.pop_front() {
                 if after < spare.number {
                     return Ok(spare);
@@ -115,7 +120,12 @@ impl Spares {
     pub(super) fn replenish(&mut self) {
         let missing = {
             let mut shelf = self.pool.shelf.lock();
-            let missing = SPARES.saturating_sub(shelf.ready.len() + shelf.ordered);
+            let enough = shelf.ready.len() + shelf.ordered;
+            let missing = if shelf.discouraged {
+                0
+            } else {
+                SPARES.saturating_sub(enough)
+            };
             shelf.ordered += missing;
             missing
         };
@@ -142,9 +152,11 @@ impl Spares {
 
     fn give(&mut self, task: Task) {
         let pool = &self.pool;
-        let (tasks, _) = self.worker.get_or_insert_with(|| start(Arc::clone(pool)));
+        if self.worker.is_none() {
+            self.worker = start(Arc::clone(pool));
+        }
         // The worker ends only when this sender is gone.
-        let _ = tasks.send(task);
+        let _ = self.worker.as_ref().map(|(tasks, _)| tasks.send(task));
     }
 }
 
@@ -164,27 +176,34 @@ impl Shelf {
     }
 }
 
-fn start(pool: Arc<Pool>) -> (mpsc::Sender<Task>, JoinHandle<()>) {
-    let (sender, tasks) = mpsc::channel();
+/// Without a thread there are no spares; segments then grow as they are written.
+fn start(pool: Arc<Pool>) -> Option<(mpsc::Sender<Task>, JoinHandle<()>)> {
+    let (sender, tasks) = mpsc::channel::<Task>();
     let worker = thread::Builder::new()
         .name("journal-spares".into())
-        .spawn(move || tasks.iter().for_each(|task| pool.run(task)))
-        .expect("the system has room for one more thread when a store is opened");
-    (sender, worker)
+        .spawn(move || tasks.iter().for_each(|task| pool.run(&task)));
+    Some((sender, worker.ok()?))
 }
 
 impl Pool {
-    fn run(&self, task: Task) {
-        let done = match &task {
+    fn run(&self, task: &Task) {
+        let done = match task {
             Task::Make => self.make(),
             Task::Recycle(path) => self.recycle(path),
             Task::Remove(path) => fs::remove_file(path),
         };
+        let failed = done.is_err();
         if let Err(error) = done {
             tracing::warn!(%error, "a spare journal segment could not be prepared or removed");
         }
-        if !matches!(task, Task::Remove(_)) {
-            self.shelf.lock().ordered -= 1;
+        let mut shelf = self.shelf.lock();
+        match task {
+            Task::Make => {
+                shelf.ordered -= 1;
+                shelf.discouraged |= failed;
+            }
+            Task::Recycle(_) => shelf.ordered -= 1,
+            Task::Remove(_) => (),
         }
     }
 

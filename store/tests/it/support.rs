@@ -182,7 +182,7 @@ pub(crate) fn events(store: &Store) -> Vec<u64> {
 
 /// Lets other threads run until something holds.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..100_000_000_u64 {
+    for _ in 0..1_000_000_u64 {
         if holds() {
             return;
         }
