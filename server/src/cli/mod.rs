@@ -115,7 +115,11 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         flags.listen.clone_from(&serving.listen);
         flags.profile = serving.profile;
     }
-    let config = Config::load(&flags).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let wrong = |error| Failure::new(Exit::Usage, error);
+    let config = Config::load(&flags).map_err(wrong)?;
+    if matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
+        config.check_address().map_err(wrong)?;
+    }
     match cli.command {
         Command::Serve(_) => {
             start_log(&config.log)?;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cli;
+mod cloud_events;
 mod crash;
 mod delivery;
 mod http;

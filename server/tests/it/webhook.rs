@@ -162,6 +162,14 @@ impl Inner {
         {
             let code = &received.body[0]["data"]["validationCode"];
             *response.body_mut() = Full::from(json!({ "validationResponse": code }).to_string());
+        } else if received.method == "OPTIONS" && behaviour.answers_handshake {
+            let origin = received.header("webhook-request-origin").parse().unwrap();
+            response
+                .headers_mut()
+                .insert("webhook-allowed-origin", origin);
+            response
+                .headers_mut()
+                .insert("webhook-allowed-rate", http::HeaderValue::from_static("*"));
         } else if received.is_event() {
             *response.status_mut() = http::StatusCode::from_u16(behaviour.status).unwrap();
         }
