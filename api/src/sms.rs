@@ -18,6 +18,7 @@ use gridpost_comms::sms::{
 };
 use gridpost_model::Timestamp;
 use http::{HeaderValue, StatusCode, header};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -52,13 +53,14 @@ struct RecipientIn {
     repeatability_first_sent: Option<String>,
 }
 
-/// `messagingConnect` names a partner that would carry the text; here the configured carrier always does.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OptionsIn {
     enable_delivery_report: bool,
     tag: Option<String>,
     delivery_report_timeout_in_seconds: Option<u32>,
+    /// A partner that is to carry the text. There is none, and another way of carrying it was not asked for.
+    messaging_connect: Option<IgnoredAny>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +79,12 @@ struct RecipientOut {
 
 async fn send(State(parts): State<Shared>, call: Call) -> Result<Response, Refusal> {
     let asked: SendIn = call.json()?;
+    let options = asked.sms_send_options.as_ref();
+    if options.is_some_and(|options| options.messaging_connect.is_some()) {
+        let message =
+            "'smsSendOptions.messagingConnect' is not supported by this version of Gridpost.";
+        return Err(Refusal::bad_request(message));
+    }
     let results = parts.comms.send(&call.resource, asked.into()).await?;
     let value = results.into_iter().map(RecipientOut::from).collect();
     Ok((StatusCode::ACCEPTED, Json(Value { value })).into_response())

@@ -205,6 +205,19 @@ async fn an_invalid_envelope_is_refused_as_a_whole() {
         let answer = stack.signed("POST", SEND, &body).await;
         assert_eq!(answer.json_of(400)["error"]["code"], "BadRequest", "{body}");
     }
+    let partner =
+        json!({"enableDeliveryReport": true, "messagingConnect": {"apiKey": "k", "partner": "p"}});
+    let body = json!({"from": NUMBER, "smsRecipients": [{"to": HANDSET}], "message": "x", "smsSendOptions": partner});
+    let answer = stack
+        .signed("POST", SEND, &body.to_string())
+        .await
+        .json_of(400);
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("messagingConnect")
+    );
     let huge = format!("\"{}\"", "x".repeat(2 << 20));
     assert_eq!(stack.signed("POST", SEND, &huge).await.status, 413);
 }
