@@ -385,7 +385,10 @@ pub fn trusting(authority: &Path) -> anyhow::Result<TlsConnector> {
 
 fn refused(status: StatusCode, body: &[u8]) -> Failure {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = match answer["error"]["message"].as_str() {
+    let said = answer["error"]["message"]
+        .as_str()
+        .or_else(|| answer["error_description"].as_str());
+    let message = match said {
         Some(message) => message.to_owned(),
         None => String::from_utf8_lossy(body).trim().to_owned(),
     };

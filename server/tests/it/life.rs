@@ -117,3 +117,13 @@ async fn a_server_that_is_ready_says_so() {
         response.into_body().collect().await.unwrap();
     }
 }
+
+#[tokio::test]
+#[should_panic(expected = "unsettled work is left")]
+async fn a_world_that_is_left_with_work_under_way_fails_its_test() {
+    let world = World::start().await;
+    let endpoint = world.webhook().await.answering(503);
+    world.subscribe_with_the_missions_filter(&endpoint).await;
+    world.text("+15555550123", NUMBER, "Hello").await;
+    world.settle().await;
+}
