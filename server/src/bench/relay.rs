@@ -42,7 +42,7 @@ pub(super) async fn serve(listen: SocketAddr, endpoint: SocketAddr) -> anyhow::R
         router(endpoint),
         identity.into_tls()?,
         &config.listener,
-        &Supervisor::default(),
+        &Supervisor::of_this_runtime(),
     );
     let stopped = StopSignals::listen()?.next().await;
     tracing::debug!("the relay ends: {stopped}");
