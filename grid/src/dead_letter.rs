@@ -78,7 +78,11 @@ impl FromStr for DeadLetterId {
         let mut parts = text.splitn(3, '-').map(str::parse::<u64>);
         let mut part = || parts.next().and_then(Result::ok).ok_or(BadDeadLetterId);
         let partition = u16::try_from(part()?).map_err(|_| BadDeadLetterId)?;
-        Ok(Self { partition: Partition(partition), lane: LaneId(part()?), number: part()? })
+        Ok(Self {
+            partition: Partition(partition),
+            lane: LaneId(part()?),
+            number: part()?,
+        })
     }
 }
 
@@ -135,12 +139,20 @@ pub struct DeadLetterQuery {
 impl DeadLetterQuery {
     fn wants(&self, letter: &DeadLetter) -> bool {
         let same = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
         };
         self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
-            && self.source.as_ref().is_none_or(|source| *source == letter.source)
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| *source == letter.source)
             && same(&self.subscription, &letter.subscription)
-            && self.event_id.as_ref().is_none_or(|id| **id == *letter.event.id)
+            && self
+                .event_id
+                .as_ref()
+                .is_none_or(|id| **id == *letter.event.id)
             && same(&self.event_type, &letter.event.event_type)
             && same(&self.reason, letter.reason.as_str())
     }
@@ -170,7 +182,9 @@ impl Grid {
             query.after = Some(last.id);
             left -= page.len();
             for (lane, letters) in by_lane(&page) {
-                let Some(lane) = self.0.delivery.lane(lane) else { continue };
+                let Some(lane) = self.0.delivery.lane(lane) else {
+                    continue;
+                };
                 for few in few_at_once(&letters) {
                     brought_back += bring_back(&lane, few).await?;
                 }
@@ -190,7 +204,11 @@ fn find(
     let first = query.after.map_or(0, |after| after.partition.0);
     for number in first..PARTITIONS {
         let partition = Partition(number);
-        if query.source.as_ref().is_some_and(|source| Partition::of(source) != partition) {
+        if query
+            .source
+            .as_ref()
+            .is_some_and(|source| Partition::of(source) != partition)
+        {
             continue;
         }
         let mut scan = match query.after {
@@ -202,8 +220,14 @@ fn find(
         loop {
             let rows = snapshot.scan(&DEAD_LETTERS, partition, scan.limit(READ))?;
             let (read, last) = (rows.len(), rows.last().map(|(key, _)| key.clone()));
-            let letters = rows.into_iter().filter_map(|(key, row)| letter(partition, &key, row));
-            found.extend(letters.filter(|letter| query.wants(letter)).take(limit - found.len()));
+            let letters = rows
+                .into_iter()
+                .filter_map(|(key, row)| letter(partition, &key, row));
+            found.extend(
+                letters
+                    .filter(|letter| query.wants(letter))
+                    .take(limit - found.len()),
+            );
             match last {
                 Some(last) if read == READ && found.len() < limit => {
                     scan = Scan::from(Raw(&[&last[..], &[0]].concat()));
@@ -224,7 +248,11 @@ fn letter(partition: Partition, key: &[u8], row: DeadLetterRow) -> Option<DeadLe
     let lane = LaneId(u64::from_be_bytes(*lane));
     let number = u64::from_be_bytes(number.try_into().ok()?);
     Some(DeadLetter {
-        id: DeadLetterId { partition, lane, number },
+        id: DeadLetterId {
+            partition,
+            lane,
+            number,
+        },
         event: Arc::new(row.event.into_event()),
         source: row.source,
         subscription: row.subscription.into(),
@@ -284,7 +312,7 @@ async fn bring_back(lane: &Arc<Lane>, ids: Vec<DeadLetterId>) -> Result<u64, Sto
         .into_inner();
     let mut state = lane.lock();
     for key in &moved {
-        state.waiting.put(*key);
+        state.waiting.put(*key, now);
     }
     let call = lane.stir(&mut state, now);
     drop(state);
@@ -299,10 +327,18 @@ fn move_one(
     id: DeadLetterId,
     now: Timestamp,
 ) -> Result<Option<WaitingKey>, StoreError> {
-    let Some(row) = txn.get(&DEAD_LETTERS, (id.lane, id.number))? else { return Ok(None) };
-    let key = WaitingKey { due: now, number: lane.shared.next_number() };
+    let Some(row) = txn.get(&DEAD_LETTERS, (id.lane, id.number))? else {
+        return Ok(None);
+    };
+    let key = WaitingKey {
+        due: now,
+        number: lane.shared.next_number(),
+    };
     txn.remove(&DEAD_LETTERS, (id.lane, id.number))?;
-    let waiting = WaitingRow { event: row.event, history: History::fresh(now) };
+    let waiting = WaitingRow {
+        event: row.event,
+        history: History::fresh(now),
+    };
     txn.put(&WAITING, key.of(lane.id), &waiting)?;
     Ok(Some(key))
 }
@@ -360,7 +396,10 @@ impl DeadLetter {
                 publishtime: publish_time,
                 lastdeliveryattempttime: last_attempt_time,
             };
-            let object = self.event.to_cloud_event().map_err(serde::de::Error::custom)?;
+            let object = self
+                .event
+                .to_cloud_event()
+                .map_err(serde::de::Error::custom)?;
             (object.to_vec(), serde_json::to_vec(&fields)?)
         } else {
             let fields = EventGridFields {
@@ -425,7 +464,11 @@ mod tests {
         };
         let published = "2026-01-01T00:00:01.5Z".parse().unwrap();
         DeadLetter {
-            id: DeadLetterId { partition: Partition(3), lane: LaneId(2), number: 1 },
+            id: DeadLetterId {
+                partition: Partition(3),
+                lane: LaneId(2),
+                number: 1,
+            },
             event: Arc::new(Event::event_grid(&new, published).unwrap()),
             source: "/subscriptions/s".parse().unwrap(),
             subscription: "es".into(),

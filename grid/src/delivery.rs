@@ -5,11 +5,10 @@
 //! Not here: what a lane does with an event (`lane`).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use gridpost_model::Timestamp;
 use gridpost_model::subscription::{EventSubscription, LaneId};
 use gridpost_store::{
     Appended, Follower, Position, Progress, Recovery, Replayed, Scan, Store, StoreError, Txn,
@@ -24,7 +23,7 @@ use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
 use crate::tail::{Activity, Attempted, Tail, What};
-use crate::waiting::{self, History, WAITING};
+use crate::waiting::{self, WAITING};
 use crate::{OpenError, Settings};
 
 /// How long attempts under way may take when we close.
@@ -43,7 +42,7 @@ pub(crate) struct Delivery {
     topics: Topics,
     started: AtomicBool,
     relieving: AtomicBool,
-    closed: Notify,
+    closed: Arc<Notify>,
 }
 
 impl Delivery {
@@ -69,7 +68,7 @@ impl Delivery {
             topics: Topics::default(),
             started: AtomicBool::new(false),
             relieving: AtomicBool::new(false),
-            closed: Notify::new(),
+            closed: Arc::new(Notify::new()),
         }))
     }
 
@@ -82,8 +81,10 @@ impl Delivery {
         for subscription in subscriptions {
             let known = recovery.progress.get(&subscription.lane).cloned();
             // A lane the checkpoint does not know was made after it, so nothing before concerns it.
-            let progress =
-                known.unwrap_or(Progress { floor: recovery.checkpoint, settled: Vec::new() });
+            let progress = known.unwrap_or(Progress {
+                floor: recovery.checkpoint,
+                settled: Vec::new(),
+            });
             let live = recovery.checkpoint <= progress.floor;
             self.insert(subscription, progress, live);
         }
@@ -91,7 +92,9 @@ impl Delivery {
         self.shared.store.replay(&mut |step| match step {
             Replayed::Event(appended) => {
                 for lane in appended.lanes.iter().filter_map(|lane| lanes.get(lane)) {
-                    lane.lock().backlog.offer(appended.position, &appended.event);
+                    lane.lock()
+                        .backlog
+                        .offer(appended.position, &appended.event);
                 }
             }
             Replayed::Settled { lane, position } => {
@@ -101,7 +104,9 @@ impl Delivery {
             }
         })?;
         drop(lanes);
-        self.shared.store.follow(Arc::new(Follow(Arc::clone(self))));
+        self.shared
+            .store
+            .follow(Arc::new(Follow(Arc::downgrade(self))));
         Ok(())
     }
 
@@ -111,7 +116,12 @@ impl Delivery {
         progress: Progress,
         live: bool,
     ) -> Arc<Lane> {
-        let lane = Arc::new(Lane::new(subscription, progress, live, Arc::clone(&self.shared)));
+        let lane = Arc::new(Lane::new(
+            subscription,
+            progress,
+            live,
+            Arc::clone(&self.shared),
+        ));
         self.lanes.write().insert(lane.id, Arc::clone(&lane));
         lane
     }
@@ -129,36 +139,23 @@ impl Delivery {
             }
             lane.open();
         }
-        let ringing = Arc::clone(self);
-        (self.shared.spawn)("alarm", Box::pin(async move { ringing.ring(expired).await }));
+        let ring = ring(
+            Arc::downgrade(self),
+            Arc::clone(&self.shared),
+            Arc::clone(&self.closed),
+            expired,
+        );
+        (self.shared.spawn)("alarm", Box::pin(ring));
         let count = async move {
             for lane in lanes {
-                match waiting::count(&snapshot, lane.partition, lane.id) {
-                    Ok(rows) => lane.lock().waiting.were_there(rows),
+                match waiting::ages(&snapshot, lane.partition, lane.id) {
+                    Ok(ages) => lane.lock().waiting.were_there(ages),
                     Err(error) => warn!(%error, "waiting deliveries could not be counted"),
                 }
                 tokio::task::yield_now().await;
             }
         };
         (self.shared.spawn)("count waiting", Box::pin(count));
-    }
-
-    async fn ring(self: Arc<Self>, expired: Box<dyn Fn(LaneId) + Send + Sync>) {
-        loop {
-            let due = tokio::select! {
-                due = self.shared.alarm.next(&*self.shared.clock) => due,
-                () = self.closed.notified() => return,
-            };
-            let now = self.shared.clock.now();
-            for lane in due.into_iter().filter_map(|id| self.lane(id)) {
-                if lane.plan.load().subscription.expires.is_some_and(|expires| expires <= now) {
-                    lane.shut();
-                    expired(lane.id);
-                } else {
-                    lane.ring(now);
-                }
-            }
-        }
     }
 
     /// The guarded client, for handshakes and notices.
@@ -190,7 +187,10 @@ impl Delivery {
     /// Opens the lane of a new subscription: after its row is committed, before `Registry::matched` names it.
     pub(crate) fn open_lane(self: &Arc<Self>, subscription: Arc<EventSubscription>) {
         // Nothing in the journal is for it yet, so it begins where the journal ends.
-        let progress = Progress { floor: self.shared.store.tail(), settled: Vec::new() };
+        let progress = Progress {
+            floor: self.shared.store.tail(),
+            settled: Vec::new(),
+        };
         let lane = self.insert(subscription, progress, true);
         lane.lock().waiting.are_none();
         if self.started.load(Ordering::Acquire) {
@@ -208,12 +208,17 @@ impl Delivery {
     /// Closes the lane of a deleted subscription: after `Registry::matched` has stopped naming it. What was still
     /// to be delivered is dropped and counted; its waiting rows are removed; its dead letters stay.
     pub(crate) async fn close_lane(&self, id: LaneId) {
-        let Some(lane) = self.lanes.write().remove(&id) else { return };
+        let Some(lane) = self.lanes.write().remove(&id) else {
+            return;
+        };
         lane.retired.store(true, Ordering::Release);
         lane.shut();
         let dropped = lane.drop_undelivered();
         match self.remove_rows(&lane).await {
-            Ok(()) => info!(lane = id.0, dropped, "a subscription's deliveries were dropped"),
+            Ok(()) => info!(
+                lane = id.0,
+                dropped, "a subscription's deliveries were dropped"
+            ),
             Err(error) => {
                 warn!(lane = id.0, %error, "deliveries of a deleted subscription stay stored");
             }
@@ -251,7 +256,10 @@ impl Delivery {
         if pressed.is_empty() {
             return;
         }
-        let limit = self.shared.clock.sleep_until(self.shared.clock.now() + PACE_WAIT);
+        let limit = self
+            .shared
+            .clock
+            .sleep_until(self.shared.clock.now() + PACE_WAIT);
         let drained = async {
             for lane in &pressed {
                 lane.drained().await;
@@ -268,7 +276,10 @@ impl Delivery {
         let lanes = self.all();
         lanes.iter().for_each(|lane| lane.shut());
         self.closed.notify_one();
-        let limit = self.shared.clock.sleep_until(self.shared.clock.now() + LAST_ATTEMPTS);
+        let limit = self
+            .shared
+            .clock
+            .sleep_until(self.shared.clock.now() + LAST_ATTEMPTS);
         let calm = async {
             for lane in &lanes {
                 loop {
@@ -288,29 +299,26 @@ impl Delivery {
 
     pub(crate) fn pending(&self) -> Pending {
         let mut pending = Pending::default();
-        self.all().iter().for_each(|lane| lane.add_pending(&mut pending));
+        self.all()
+            .iter()
+            .for_each(|lane| lane.add_pending(&mut pending));
         pending
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
         let now = self.shared.clock.now();
         let lanes = self.all().iter().map(|lane| lane.metrics(now)).collect();
-        Metrics { topics: self.topics.report(), lanes }
+        Metrics {
+            topics: self.topics.report(),
+            lanes,
+        }
     }
 
     /// The attempts a lane remembers, oldest first.
     pub(crate) fn recent(&self, lane: LaneId) -> Vec<Attempted> {
-        self.lane(lane).map(|lane| lane.recent()).unwrap_or_default()
-    }
-
-    /// When deliveries of an event are due in a lane, and what was tried for each so far.
-    pub(crate) fn waiting_of(
-        &self,
-        lane: LaneId,
-        event_id: &str,
-    ) -> Result<Vec<(Timestamp, History)>, StoreError> {
-        let Some(lane) = self.lane(lane) else { return Ok(Vec::new()) };
-        waiting::find(&self.shared.store.snapshot(), lane.partition, lane.id, event_id)
+        self.lane(lane)
+            .map(|lane| lane.recent())
+            .unwrap_or_default()
     }
 
     /// Moves what still pins old segments into the waiting table.
@@ -329,6 +337,47 @@ impl Delivery {
     }
 }
 
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Nobody asked us to close: whoever still works for a lane finds it shut, and ends.
+        self.lanes.get_mut().values().for_each(|lane| lane.shut());
+        self.closed.notify_one();
+    }
+}
+
+/// Rings lanes when their moment has come, as long as there are any. Does not keep them.
+async fn ring(
+    delivery: Weak<Delivery>,
+    shared: Arc<Shared>,
+    closed: Arc<Notify>,
+    expired: Box<dyn Fn(LaneId) + Send + Sync>,
+) {
+    loop {
+        let due = tokio::select! {
+            due = shared.alarm.next(&*shared.clock) => due,
+            () = closed.notified() => return,
+        };
+        let Some(delivery) = delivery.upgrade() else {
+            return;
+        };
+        let now = shared.clock.now();
+        for lane in due.into_iter().filter_map(|id| delivery.lane(id)) {
+            if lane
+                .plan
+                .load()
+                .subscription
+                .expires
+                .is_some_and(|expires| expires <= now)
+            {
+                lane.shut();
+                expired(lane.id);
+            } else {
+                lane.ring(now);
+            }
+        }
+    }
+}
+
 /// What one step of moving out did.
 pub(crate) enum MovedOut {
     /// Some deliveries.
@@ -342,28 +391,38 @@ pub(crate) enum MovedOut {
 /// Events of one batch, by lane: few enough to stay on the stack mostly.
 type ByLane = SmallVec<[(LaneId, u32); 64]>;
 
-/// What the store keeps of us. A type of its own, because moving out needs a task that owns the lanes.
-struct Follow(Arc<Delivery>);
+/// What the store keeps of us: not enough to keep us alive.
+struct Follow(Weak<Delivery>);
 
 impl Follower for Follow {
     fn committed(&self, events: &[Appended]) {
-        self.0.committed(events);
+        if let Some(delivery) = self.0.upgrade() {
+            delivery.committed(events);
+        }
     }
 
     fn progress(&self, report: &mut dyn FnMut(LaneId, Progress)) {
-        let tail = self.0.shared.store.tail();
-        for lane in self.0.lanes.read().values() {
+        let Some(delivery) = self.0.upgrade() else {
+            return;
+        };
+        let tail = delivery.shared.store.tail();
+        for lane in delivery.lanes.read().values() {
             report(lane.id, lane.progress(tail));
         }
     }
 
     fn relieve(&self, before: Position) {
-        if self.0.relieving.swap(true, Ordering::AcqRel) {
+        let Some(delivery) = self.0.upgrade() else {
+            return;
+        };
+        if delivery.relieving.swap(true, Ordering::AcqRel) {
             return;
         }
-        let delivery = Arc::clone(&self.0);
-        let work = async move { delivery.move_out(before).await };
-        (self.0.shared.spawn)("move out", Box::pin(work));
+        let spawn = Arc::clone(&delivery.shared.spawn);
+        spawn(
+            "move out",
+            Box::pin(async move { delivery.move_out(before).await }),
+        );
     }
 }
 
@@ -392,7 +451,9 @@ impl Delivery {
             self.shared.tail.tell(Activity {
                 at,
                 event: Arc::clone(&appended.event),
-                what: What::Accepted { lanes: appended.lanes.len() },
+                what: What::Accepted {
+                    lanes: appended.lanes.len(),
+                },
             });
         }
     }

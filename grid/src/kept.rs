@@ -43,11 +43,6 @@ impl KeptEvent {
         }
     }
 
-    /// The event's `id`.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// The event.
     pub(crate) fn into_event(self) -> Event {
         Event {
@@ -83,6 +78,9 @@ mod tests {
         let again: KeptEvent = serde_json::from_slice(&stored).unwrap();
         let again = again.into_event();
         assert_eq!(again.json, event.json);
-        assert_eq!((again.published, again.schema), (event.published, event.schema));
+        assert_eq!(
+            (again.published, again.schema),
+            (event.published, event.schema)
+        );
     }
 }

@@ -42,6 +42,9 @@ const PACE_ANSWER_US: u32 = 20_000;
 /// Deliveries moved into the waiting table in one go.
 const MOVED_AT_ONCE: usize = 256;
 
+/// A destination that took nothing for this long is not worth waiting for either: it may hang.
+const PACE_SILENCE: Duration = Duration::from_millis(20);
+
 /// How much journal a lane that is behind looks at in one go.
 const SCAN_BYTES: usize = 8 << 20;
 
@@ -92,7 +95,11 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(subscription: Arc<EventSubscription>, client: &Client) -> Self {
         let destination = Prepared::new(&subscription, client);
-        Self { name: subscription.name.as_str().into(), destination, subscription }
+        Self {
+            name: subscription.name.as_str().into(),
+            destination,
+            subscription,
+        }
     }
 }
 
@@ -127,6 +134,8 @@ pub(crate) struct State {
     /// The moment the alarm is set to.
     alarm: Option<Timestamp>,
     answer_us: u32,
+    /// When the destination last took an event.
+    last_taken: Timestamp,
     pub(crate) counts: Counts,
     recent: Recent,
 }
@@ -185,7 +194,10 @@ impl Lane {
         live: bool,
         shared: Arc<Shared>,
     ) -> Self {
-        let bound = Bound { events: shared.limits.events, bytes: shared.limits.bytes };
+        let bound = Bound {
+            events: shared.limits.events,
+            bytes: shared.limits.bytes,
+        };
         let state = State {
             gate: Gate::Shut,
             backlog: Backlog::new(progress, live, bound),
@@ -200,6 +212,7 @@ impl Lane {
             fresh_first: true,
             alarm: None,
             answer_us: 0,
+            last_taken: Timestamp::EPOCH,
             counts: Counts::default(),
             recent: Recent::default(),
         };
@@ -230,7 +243,11 @@ impl Lane {
             Probation::Trusted { .. } => Timestamp::EPOCH,
             Probation::Left { .. } => self.shared.clock.now(),
         };
-        let call = if state.peek(now).is_some() { self.call(&mut state) } else { Call::Nobody };
+        let call = if state.peek(now).is_some() {
+            self.call(&mut state)
+        } else {
+            Call::Nobody
+        };
         drop(state);
         self.carry_out(call);
     }
@@ -266,6 +283,7 @@ impl Lane {
         let took = ended.since(job.started);
         state.attempt_ended(took);
         state.counts.delivered += 1;
+        state.last_taken = ended;
         state.probation.learn(Outcome::Delivered, ended);
         state.recent.remember(
             job.started,
@@ -283,7 +301,13 @@ impl Lane {
                 Some(position)
             }
             Origin::Waiting(key) => {
-                self.write_down(state, Change::Delivered { key });
+                self.write_down(
+                    state,
+                    Change::Delivered {
+                        key,
+                        since: job.history.since,
+                    },
+                );
                 None
             }
         }
@@ -320,12 +344,7 @@ impl Lane {
     }
 
     /// Notes that a job ended without an attempt.
-    pub(crate) fn given_up(
-        self: &Arc<Self>,
-        job: &Job,
-        reason: Reason,
-        change: Change,
-    ) {
+    pub(crate) fn given_up(self: &Arc<Self>, job: &Job, reason: Reason, change: Change) {
         let mut state = self.lock();
         state.in_flight -= 1;
         state.counts.dead_lettered(reason);
@@ -347,8 +366,11 @@ impl Lane {
 
     /// Reads on in the journal for a lane that is behind.
     pub(crate) fn read_journal(self: &Arc<Self>, from: Position, room: Bound) {
-        let limit =
-            ReadLimit { events: room.events, kept_bytes: room.bytes, scanned_bytes: SCAN_BYTES };
+        let limit = ReadLimit {
+            events: room.events,
+            kept_bytes: room.bytes,
+            scanned_bytes: SCAN_BYTES,
+        };
         let mut want = |lanes: &[LaneId]| lanes.contains(&self.id);
         let read = self.shared.store.read_events(from, limit, &mut want);
         let mut state = self.lock();
@@ -403,7 +425,11 @@ impl Lane {
             state.alarm = Some(at);
             self.shared.alarm.set(at, self.id);
         }
-        if state.peek(now).is_some() { self.call(state) } else { Call::Nobody }
+        if state.peek(now).is_some() {
+            self.call(state)
+        } else {
+            Call::Nobody
+        }
     }
 
     /// The alarm rang.
@@ -449,7 +475,11 @@ impl Lane {
         // A worker that was woken for what fell due must see that it did.
         let needs_clock = !matches!(state.probation, Probation::Trusted { .. })
             || state.waiting.next_due().is_some();
-        let now = if needs_clock { self.shared.clock.now() } else { Timestamp::EPOCH };
+        let now = if needs_clock {
+            self.shared.clock.now()
+        } else {
+            Timestamp::EPOCH
+        };
         if state.peek(now).is_some() {
             state.parked.retain(|(parked, _)| *parked != id);
             return Rest::GetUp;
@@ -493,7 +523,9 @@ impl Lane {
         let mut state = self.lock();
         state.gate = match self.plan.load().subscription.state {
             ProvisioningState::Succeeded => Gate::Open,
-            ProvisioningState::AwaitingManualAction { .. } | ProvisioningState::Failed => Gate::Held,
+            ProvisioningState::AwaitingManualAction { .. } | ProvisioningState::Failed => {
+                Gate::Held
+            }
         };
         let call = self.stir(&mut state, now);
         drop(state);
@@ -530,14 +562,15 @@ impl Lane {
     /// or does not send keeps nobody. May wait for long; the caller limits it.
     pub(crate) async fn drained(&self) {
         let drained = self.drained.notified();
-        if self.lock().is_pressed() {
+        if self.is_pressed() {
             drained.await;
         }
     }
 
     /// Whether a publisher should wait for this lane.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.lock().is_pressed()
+        let state = self.lock();
+        state.is_long() && self.shared.clock.now().since(state.last_taken) < PACE_SILENCE
     }
 
     /// Moves some fresh deliveries before `before` into the waiting table, where they pin no segment.
@@ -549,7 +582,9 @@ impl Lane {
         }
         let mut moved = 0;
         while moved < MOVED_AT_ONCE {
-            let Some((position, event)) = state.backlog.take_before(before) else { break };
+            let Some((position, event)) = state.backlog.take_before(before) else {
+                break;
+            };
             let change = settle::moved(self, position, &event, now);
             self.write_down(&mut state, change);
             moved += 1;
@@ -577,11 +612,6 @@ impl Lane {
         dropped
     }
 
-    /// Whether an event with this `id` is in memory and was not tried yet.
-    pub(crate) fn has_fresh(&self, event_id: &str) -> bool {
-        self.lock().backlog.has_fresh(event_id)
-    }
-
     pub(crate) fn progress(&self, tail: Position) -> Progress {
         self.lock().backlog.progress(tail)
     }
@@ -592,10 +622,15 @@ impl Lane {
         let fresh = state.backlog.fresh() as u64 + u64::from(state.backlog.is_behind());
         let sends = state.gate == Gate::Open
             && matches!(state.probation.permit(now), Permit::Free | Permit::Probe);
-        *(if sends { &mut pending.fresh } else { &mut pending.held }) += fresh;
+        *(if sends {
+            &mut pending.fresh
+        } else {
+            &mut pending.held
+        }) += fresh;
         // What is being read is about to be tried: whoever waits for quiet must not look away now.
         let reading = usize::from(state.reading);
         pending.in_flight += (state.in_flight + state.ledger.len() + reading) as u64;
+        pending.due += u64::from(sends && state.waiting.is_due(now));
         pending.waiting += state.waiting.rows();
     }
 
@@ -695,7 +730,13 @@ impl State {
         if probe {
             self.probation.probe();
         }
-        Take::Send(Job { origin, event, history, probe, started: now })
+        Take::Send(Job {
+            origin,
+            event,
+            history,
+            probe,
+            started: now,
+        })
     }
 
     fn take_back(&mut self, job: Job) {
@@ -706,7 +747,11 @@ impl State {
         match job.origin {
             Origin::Fresh(position) => self.backlog.give_back(position, job.event),
             Origin::Waiting(key) => {
-                self.waiting.give_back(Due { key, event: job.event, history: job.history });
+                self.waiting.give_back(Due {
+                    key,
+                    event: job.event,
+                    history: job.history,
+                });
             }
         }
     }
@@ -717,7 +762,8 @@ impl State {
         self.answer_us = self.answer_us - self.answer_us / 8 + took / 8;
     }
 
-    fn is_pressed(&self) -> bool {
+    /// Whether more is to be sent than a destination that keeps up should have before it.
+    fn is_long(&self) -> bool {
         PACE < self.backlog.fresh()
             && self.gate == Gate::Open
             && self.probation.is_healthy()
@@ -732,9 +778,13 @@ impl State {
         match self.probation.permit(now) {
             Permit::NotBefore(until) => Some(until),
             Permit::Probing => None,
-            Permit::Free | Permit::Probe => {
-                self.waiting.next_due().filter(|due| now < *due).into_iter().chain(self.read_pause).min()
-            }
+            Permit::Free | Permit::Probe => self
+                .waiting
+                .next_due()
+                .filter(|due| now < *due)
+                .into_iter()
+                .chain(self.read_pause)
+                .min(),
         }
     }
 

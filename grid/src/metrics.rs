@@ -103,14 +103,16 @@ pub struct Pending {
     pub held: u64,
     /// Being tried, or being written down.
     pub in_flight: u64,
-    /// Due at some moment, that moment included.
+    /// Lanes that may send and have retries due now.
+    pub due: u64,
+    /// Due at some moment, now included.
     pub waiting: u64,
 }
 
 impl Pending {
     /// Whether nothing happens until the clock moves.
     pub fn is_quiet(&self) -> bool {
-        self.fresh == 0 && self.in_flight == 0
+        self.fresh == 0 && self.in_flight == 0 && self.due == 0
     }
 }
 
@@ -130,7 +132,8 @@ impl TopicCounts {
     pub(crate) fn published(&self, events: usize, unmatched: usize, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.published.fetch_add(events as u64, Ordering::Relaxed);
-        self.unmatched.fetch_add(unmatched as u64, Ordering::Relaxed);
+        self.unmatched
+            .fetch_add(unmatched as u64, Ordering::Relaxed);
         self.latency_ns.fetch_add(nanos, Ordering::Relaxed);
     }
 

@@ -92,7 +92,10 @@ impl Probation {
             Self::Left { probing: false, .. } => return false,
             Self::Left { .. } => (),
         }
-        *self = Self::Left { until: now + length, probing: false };
+        *self = Self::Left {
+            until: now + length,
+            probing: false,
+        };
         true
     }
 
@@ -143,7 +146,13 @@ mod tests {
         ];
         for (outcome, seconds) in table {
             let until = NOW + Duration::from_secs(seconds);
-            assert_eq!(on_probation(outcome), Probation::Left { until, probing: false });
+            assert_eq!(
+                on_probation(outcome),
+                Probation::Left {
+                    until,
+                    probing: false
+                }
+            );
         }
     }
 
@@ -166,7 +175,10 @@ mod tests {
         probation.probe();
         assert_eq!(probation.permit(end), Permit::Probing);
         assert!(probation.learn(Outcome::Busy, end));
-        assert_eq!(probation.permit(end), Permit::NotBefore(end + Duration::from_secs(10)));
+        assert_eq!(
+            probation.permit(end),
+            Permit::NotBefore(end + Duration::from_secs(10))
+        );
         let later = end + Duration::from_secs(10);
         probation.probe();
         assert!(!probation.learn(Outcome::Delivered, later));

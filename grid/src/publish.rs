@@ -56,7 +56,11 @@ impl Grid {
     pub fn stage(&self, txn: &mut Txn<'_>, source: &ResourceId, event: Event) -> usize {
         let lanes = self.0.registry.matched(source, &event);
         let unmatched = usize::from(lanes.is_empty());
-        self.0.delivery.topics().of(source).published(1, unmatched, Duration::ZERO);
+        self.0
+            .delivery
+            .topics()
+            .of(source)
+            .published(1, unmatched, Duration::ZERO);
         txn.append(Arc::new(event), &lanes);
         lanes.len()
     }
@@ -64,8 +68,7 @@ impl Grid {
     /// Lets the caller wait, for a few milliseconds at most, while healthy lanes of this source have more to send
     /// than they should: for services that stage events faster than destinations can take them.
     pub async fn pace(&self, source: &ResourceId) {
-        let subscriptions = self.0.registry.read().subscriptions_of(source);
-        let lanes: SmallVec<[LaneId; 4]> = subscriptions.values().map(|one| one.lane).collect();
+        let lanes = self.0.registry.lanes_of(source);
         self.0.delivery.pace(&lanes).await;
     }
 
@@ -83,8 +86,10 @@ type Staged = (Arc<Event>, SmallVec<[LaneId; 4]>);
 
 /// The lanes of a batch, each once.
 fn distinct(staged: &[Staged]) -> SmallVec<[LaneId; 4]> {
-    let mut lanes: SmallVec<[LaneId; 4]> =
-        staged.iter().flat_map(|(_, lanes)| lanes.iter().copied()).collect();
+    let mut lanes: SmallVec<[LaneId; 4]> = staged
+        .iter()
+        .flat_map(|(_, lanes)| lanes.iter().copied())
+        .collect();
     lanes.sort_unstable();
     lanes.dedup();
     lanes

@@ -223,7 +223,9 @@ pub fn judge(
         return Verdict::GiveUp(Reason::MaxDeliveryAttemptsExceeded);
     }
     let due = scheduled(attempt, now).max(now + least);
-    Verdict::Retry { due: due + jitter_of(due.since(now), jitter) }
+    Verdict::Retry {
+        due: due + jitter_of(due.since(now), jitter),
+    }
 }
 
 /// The step of the schedule that follows this attempt. Steps that have already passed are skipped.
@@ -238,7 +240,9 @@ fn scheduled(attempt: Attempt, now: Timestamp) -> Timestamp {
 }
 
 fn jitter_of(delay: Duration, jitter: f64) -> Duration {
-    delay.mul_f64(JITTER_SHARE * jitter.clamp(0.0, 1.0)).min(JITTER_LIMIT)
+    delay
+        .mul_f64(JITTER_SHARE * jitter.clamp(0.0, 1.0))
+        .min(JITTER_LIMIT)
 }
 
 #[cfg(test)]
@@ -252,7 +256,16 @@ mod tests {
     }
 
     fn judged(number: u32, answer: Answer, now: Timestamp) -> Verdict {
-        judge(&RetryPolicy::default(), Attempt { number, first: START }, answer, now, 0.0)
+        judge(
+            &RetryPolicy::default(),
+            Attempt {
+                number,
+                first: START,
+            },
+            answer,
+            now,
+            0.0,
+        )
     }
 
     #[test]
@@ -292,48 +305,82 @@ mod tests {
             (Answer::None, 10),
         ];
         for (answer, seconds) in table {
-            let expected = Verdict::Retry { due: after(seconds) };
+            let expected = Verdict::Retry {
+                due: after(seconds),
+            };
             assert_eq!(judged(1, answer, START), expected, "{answer:?}");
         }
     }
 
     #[test]
     fn section_5_3_the_schedule_counts_from_the_first_attempt() {
-        let steps = [10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
+        let steps = [
+            10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400,
+        ];
         let mut now = START;
         for (made, step) in (1..).zip(steps) {
-            assert_eq!(judged(made, Answer::None, now), Verdict::Retry { due: after(step) });
+            assert_eq!(
+                judged(made, Answer::None, now),
+                Verdict::Retry { due: after(step) }
+            );
             now = after(step);
         }
-        assert_eq!(judged(12, Answer::None, now), Verdict::Retry { due: now + BEYOND });
+        assert_eq!(
+            judged(12, Answer::None, now),
+            Verdict::Retry { due: now + BEYOND }
+        );
     }
 
     #[test]
     fn section_5_3_steps_that_have_passed_are_skipped() {
         let late = after(400);
-        assert_eq!(judged(2, Answer::None, late), Verdict::Retry { due: after(600) });
+        assert_eq!(
+            judged(2, Answer::None, late),
+            Verdict::Retry { due: after(600) }
+        );
     }
 
     #[test]
     fn section_5_3_a_step_just_ahead_is_not_nearer_than_the_least_delay() {
         let now = after(58);
-        assert_eq!(judged(3, Answer::None, now), Verdict::Retry { due: after(68) });
+        assert_eq!(
+            judged(3, Answer::None, now),
+            Verdict::Retry { due: after(68) }
+        );
     }
 
     #[test]
     fn section_5_3_the_last_allowed_attempt_gives_up() {
-        let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        };
         let verdict = |number| {
-            judge(&policy, Attempt { number, first: START }, Answer::Status(500), START, 0.0)
+            judge(
+                &policy,
+                Attempt {
+                    number,
+                    first: START,
+                },
+                Answer::Status(500),
+                START,
+                0.0,
+            )
         };
         assert!(matches!(verdict(2), Verdict::Retry { .. }));
-        assert_eq!(verdict(3), Verdict::GiveUp(Reason::MaxDeliveryAttemptsExceeded));
+        assert_eq!(
+            verdict(3),
+            Verdict::GiveUp(Reason::MaxDeliveryAttemptsExceeded)
+        );
     }
 
     #[test]
     fn section_5_3_jitter_is_small_and_never_hastens() {
         let due = |number, now, jitter| {
-            let attempt = Attempt { number, first: START };
+            let attempt = Attempt {
+                number,
+                first: START,
+            };
             match judge(&RetryPolicy::default(), attempt, Answer::None, now, jitter) {
                 Verdict::Retry { due } => due,
                 other => panic!("{other:?}"),
@@ -361,6 +408,9 @@ mod tests {
             assert_eq!(Outcome::of_status(status).as_str(), name);
         }
         assert_eq!(Outcome::of_failure(&Failure::TimedOut), Outcome::TimedOut);
-        assert_eq!(Outcome::of_failure(&Failure::Resolution), Outcome::ResolutionError);
+        assert_eq!(
+            Outcome::of_failure(&Failure::Resolution),
+            Outcome::ResolutionError
+        );
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Change {
     Delivered {
         /// Its row.
         key: WaitingKey,
+        /// Since when it was under way.
+        since: Timestamp,
     },
     /// A delivery is due later.
     Waiting {
@@ -58,6 +60,8 @@ pub(crate) enum Change {
     Dead {
         /// Where it was.
         origin: Origin,
+        /// Since when it was under way.
+        since: Timestamp,
         /// Its number among the lane's dead letters.
         number: u64,
         /// What is kept of it.
@@ -121,6 +125,15 @@ impl Ledger {
 }
 
 impl Change {
+    /// Where the delivery was, and since when it was under way.
+    fn was(&self) -> (Origin, Timestamp) {
+        match self {
+            Self::Delivered { key, since } => (Origin::Waiting(*key), *since),
+            Self::Waiting { origin, row, .. } => (*origin, row.history.since),
+            Self::Dead { origin, since, .. } => (*origin, *since),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Delivered { .. } => 0,
@@ -140,32 +153,41 @@ pub(crate) fn judge(
     let (answer, outcome, status) = match received {
         Received::Answered(response) => {
             let status = response.status.as_u16();
-            (Answer::Status(status), Outcome::of_status(status), Some(status))
+            (
+                Answer::Status(status),
+                Outcome::of_status(status),
+                Some(status),
+            )
         }
         Received::Failed(failure) => (Answer::None, Outcome::of_failure(failure), None),
     };
     let first = job.history.first.unwrap_or(job.started);
-    let attempt = Attempt { number: job.history.attempts + 1, first };
+    let attempt = Attempt {
+        number: job.history.attempts + 1,
+        first,
+    };
     let jitter = lane.shared.chance.fraction();
     let policy = &plan.subscription.retry_policy;
-    (retry::judge(policy, attempt, answer, now, jitter), outcome, status)
+    (
+        retry::judge(policy, attempt, answer, now, jitter),
+        outcome,
+        status,
+    )
 }
 
 /// An attempt failed: the delivery waits, or becomes a dead letter.
-pub(crate) fn failed(
-    lane: &Arc<Lane>,
-    plan: &Plan,
-    job: Job,
-    attempt: Attempted,
-    now: Timestamp,
-) {
+pub(crate) fn failed(lane: &Arc<Lane>, plan: &Plan, job: &Job, attempt: Attempted, now: Timestamp) {
     debug!(
         lane = lane.id.0,
         event.id = %job.event.id,
         outcome = %attempt.outcome,
         "an attempt failed"
     );
-    let last = LastAttempt { at: now, outcome: attempt.outcome, status: attempt.status };
+    let last = LastAttempt {
+        at: now,
+        outcome: attempt.outcome,
+        status: attempt.status,
+    };
     let history = History {
         since: job.history.since,
         attempts: attempt.number,
@@ -173,7 +195,7 @@ pub(crate) fn failed(
         last: Some(last),
     };
     let change = match attempt.verdict {
-        Verdict::GiveUp(reason) => dead(lane, plan, &job, &history, reason, now),
+        Verdict::GiveUp(reason) => dead(lane, plan, job, &history, reason, now),
         Verdict::Retry { due } => wait(lane, job.origin, &job.event, history, due),
         // A delivered event does not come here; if it did, trying again is the harmless reading.
         Verdict::Delivered => wait(lane, job.origin, &job.event, history, now),
@@ -182,7 +204,7 @@ pub(crate) fn failed(
 }
 
 /// A delivery outlived its time to live before its attempt was due.
-pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, job: Job) {
+pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, job: &Job) {
     let now = job.started;
     if lane.shared.tail.is_listened() {
         lane.shared.tail.tell(Activity {
@@ -195,20 +217,39 @@ pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, job: Job) {
             },
         });
     }
-    let change = dead(lane, plan, &job, &job.history, Reason::TimeToLiveExceeded, now);
-    lane.given_up(&job, Reason::TimeToLiveExceeded, change);
+    let change = dead(
+        lane,
+        plan,
+        job,
+        &job.history,
+        Reason::TimeToLiveExceeded,
+        now,
+    );
+    lane.given_up(job, Reason::TimeToLiveExceeded, change);
 }
 
 /// A fresh delivery that moves to the waiting table untried, to free the journal.
 pub(crate) fn moved(lane: &Lane, position: Position, event: &Event, now: Timestamp) -> Change {
-    wait(lane, Origin::Fresh(position), event, History::fresh(event.published), now)
+    wait(
+        lane,
+        Origin::Fresh(position),
+        event,
+        History::fresh(event.published),
+        now,
+    )
 }
 
 fn wait(lane: &Lane, origin: Origin, event: &Event, history: History, due: Timestamp) -> Change {
     Change::Waiting {
         origin,
-        key: WaitingKey { due, number: lane.shared.next_number() },
-        row: Arc::new(WaitingRow { event: KeptEvent::new(event), history }),
+        key: WaitingKey {
+            due,
+            number: lane.shared.next_number(),
+        },
+        row: Arc::new(WaitingRow {
+            event: KeptEvent::new(event),
+            history,
+        }),
         bytes: event.json.len(),
     }
 }
@@ -233,6 +274,7 @@ fn dead(
     };
     Change::Dead {
         origin: job.origin,
+        since: history.since,
         number: lane.shared.next_number(),
         row: Arc::new(row),
         bytes: job.event.json.len(),
@@ -242,17 +284,25 @@ fn dead(
 /// Writes a lane's changes until there are none. One such task per lane at a time, and none while nothing fails.
 pub(crate) async fn write_down(lane: Arc<Lane>) {
     loop {
-        let Some(batch) = lane.lock().ledger.next_batch() else { break };
+        let Some(batch) = lane.lock().ledger.next_batch() else {
+            break;
+        };
         let batch = Arc::new(batch);
         while let Err(error) = write(&lane, &batch).await {
             if matches!(error, WriteError::NotStored(StoreError::Closed)) {
                 // Whatever was not written is still where it was, and will be tried again by the next process.
-                lane.lock().ledger = Ledger { busy: true, ..Ledger::default() };
+                lane.lock().ledger = Ledger {
+                    busy: true,
+                    ..Ledger::default()
+                };
                 lane.shared.calmer.notify_waiters();
                 return;
             }
             warn!(lane = lane.id.0, %error, "outcomes of deliveries could not be written; trying again");
-            lane.shared.clock.sleep_until(lane.shared.clock.now() + AGAIN).await;
+            lane.shared
+                .clock
+                .sleep_until(lane.shared.clock.now() + AGAIN)
+                .await;
         }
         written(&lane, &batch);
     }
@@ -262,7 +312,9 @@ pub(crate) async fn write_down(lane: Arc<Lane>) {
 async fn write(lane: &Arc<Lane>, batch: &Arc<Vec<Change>>) -> Result<(), WriteError<StoreError>> {
     let (writer, batch) = (Arc::clone(lane), Arc::clone(batch));
     let change = move |txn: &mut Txn<'_>| {
-        batch.iter().try_for_each(|change| writer.put_down(txn, change))
+        batch
+            .iter()
+            .try_for_each(|change| writer.put_down(txn, change))
     };
     lane.shared.store.write_soon(lane.partition, change).await?;
     Ok(())
@@ -271,11 +323,7 @@ async fn write(lane: &Arc<Lane>, batch: &Arc<Vec<Change>>) -> Result<(), WriteEr
 impl Lane {
     /// Puts one change into a transaction.
     fn put_down(&self, txn: &mut Txn<'_>, change: &Change) -> Result<(), StoreError> {
-        let origin = match change {
-            Change::Delivered { key } => Origin::Waiting(*key),
-            Change::Waiting { origin, .. } | Change::Dead { origin, .. } => *origin,
-        };
-        match origin {
+        match change.was().0 {
             Origin::Fresh(position) => txn.settle(self.id, position),
             Origin::Waiting(key) => txn.remove(&WAITING, key.of(self.id))?,
         }
@@ -296,16 +344,13 @@ fn written(lane: &Arc<Lane>, batch: &[Change]) {
     let now = lane.shared.clock.now();
     let mut state = lane.lock();
     for change in batch {
-        let origin = match change {
-            Change::Delivered { key } => Origin::Waiting(*key),
-            Change::Waiting { origin, .. } | Change::Dead { origin, .. } => *origin,
-        };
+        let (origin, since) = change.was();
         match origin {
             Origin::Fresh(position) => state.backlog.settle(position),
-            Origin::Waiting(key) => state.waiting.gone(key),
+            Origin::Waiting(key) => state.waiting.gone(key, since),
         }
         if let Change::Waiting { key, .. } = change {
-            state.waiting.put(*key);
+            state.waiting.put(*key, since);
         }
     }
     let call = lane.stir(&mut state, now);

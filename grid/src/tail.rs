@@ -107,11 +107,17 @@ impl Exchange {
                 // A copy, so that the rest of the body does not stay in memory with its beginning.
                 let kept = response.body.len().min(BODY_KEPT);
                 response.body = Bytes::copy_from_slice(&response.body[..kept]);
-                Self { request, response: Some(response), failure: None }
+                Self {
+                    request,
+                    response: Some(response),
+                    failure: None,
+                }
             }
-            Received::Failed(failure) => {
-                Self { request, response: None, failure: Some(failure.to_string()) }
-            }
+            Received::Failed(failure) => Self {
+                request,
+                response: None,
+                failure: Some(failure.to_string()),
+            },
         }
     }
 }
@@ -122,7 +128,10 @@ pub(crate) struct Recent(VecDeque<Attempted>);
 
 impl Recent {
     /// Remembers an attempt in place of the oldest one.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record, written in place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of one record, written in place"
+    )]
     pub(crate) fn remember(
         &mut self,
         at: Timestamp,
@@ -137,7 +146,10 @@ impl Recent {
         let mut text = if self.0.len() < REMEMBERED {
             String::new()
         } else {
-            self.0.pop_front().map(|oldest| oldest.event_id).unwrap_or_default()
+            self.0
+                .pop_front()
+                .map(|oldest| oldest.event_id)
+                .unwrap_or_default()
         };
         text.clear();
         text.push_str(event_id);
@@ -176,7 +188,10 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new() -> Self {
-        Self { sender: broadcast::channel(LAG).0, listened: AtomicBool::new(false) }
+        Self {
+            sender: broadcast::channel(LAG).0,
+            listened: AtomicBool::new(false),
+        }
     }
 
     /// Listens from now on.

@@ -4,7 +4,7 @@
 //! small batch, however many rows there are.
 //! Not here: when a row falls due (`retry`), writing rows (`settle`).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use gridpost_model::subscription::LaneId;
@@ -63,7 +63,12 @@ pub(crate) struct LastAttempt {
 impl History {
     /// Nothing was tried.
     pub(crate) fn fresh(since: Timestamp) -> Self {
-        Self { since, attempts: 0, first: None, last: None }
+        Self {
+            since,
+            attempts: 0,
+            first: None,
+            last: None,
+        }
     }
 }
 
@@ -75,7 +80,10 @@ pub(crate) struct WaitingKey {
 }
 
 impl WaitingKey {
-    const FIRST: Self = Self { due: Timestamp::from_ticks(i64::MIN), number: 0 };
+    const FIRST: Self = Self {
+        due: Timestamp::from_ticks(i64::MIN),
+        number: 0,
+    };
 
     /// The key as the table takes it.
     pub(crate) fn of(self, lane: LaneId) -> (LaneId, Timestamp, u64) {
@@ -88,7 +96,10 @@ impl WaitingKey {
         let (due, rest) = rest.split_first_chunk::<8>()?;
         let number = rest.try_into().ok()?;
         let ticks = (u64::from_be_bytes(*due) ^ (1 << 63)).cast_signed();
-        let key = Self { due: Timestamp::from_ticks(ticks), number: u64::from_be_bytes(number) };
+        let key = Self {
+            due: Timestamp::from_ticks(ticks),
+            number: u64::from_be_bytes(number),
+        };
         Some(key)
     }
 }
@@ -114,7 +125,31 @@ pub(crate) struct Waiting {
     put_meanwhile: Option<WaitingKey>,
     /// When the first row that is not held falls due. Early when not known.
     next_due: Option<Timestamp>,
-    rows: i64,
+    ages: Ages,
+}
+
+/// How many rows there are of each age: by the second since which they have been under way. A day has few of those.
+#[derive(Debug, Default)]
+pub(crate) struct Ages(BTreeMap<i64, i64>);
+
+impl Ages {
+    fn add(&mut self, since: Timestamp, rows: i64) {
+        let second = since.seconds();
+        let count = self.0.entry(second).or_default();
+        *count += rows;
+        if *count == 0 {
+            self.0.remove(&second);
+        }
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        let first = self.0.iter().find(|(_, rows)| 0 < **rows);
+        first.map(|(second, _)| Timestamp::from_seconds(*second))
+    }
+
+    fn rows(&self) -> u64 {
+        u64::try_from(self.0.values().sum::<i64>()).unwrap_or(0)
+    }
 }
 
 /// What a read found.
@@ -133,7 +168,7 @@ impl Default for Waiting {
             from: WaitingKey::FIRST,
             put_meanwhile: None,
             next_due: Some(WaitingKey::FIRST.due),
-            rows: 0,
+            ages: Ages::default(),
         }
     }
 }
@@ -159,9 +194,14 @@ impl Waiting {
         !self.ready.is_empty()
     }
 
-    /// Since when the next due delivery has been under way.
+    /// Whether something is due, read or not.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.is_ready() || self.next_due.is_some_and(|due| due <= now)
+    }
+
+    /// Since when the oldest delivery has been under way.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.ready.front().map(|due| due.history.since)
+        self.ages.oldest()
     }
 
     /// When the next row that was not read falls due.
@@ -190,8 +230,8 @@ impl Waiting {
     }
 
     /// A row was written.
-    pub(crate) fn put(&mut self, key: WaitingKey) {
-        self.rows += 1;
+    pub(crate) fn put(&mut self, key: WaitingKey, since: Timestamp) {
+        self.ages.add(since, 1);
         self.note(key);
     }
 
@@ -202,8 +242,8 @@ impl Waiting {
     }
 
     /// A row that was handed out is gone.
-    pub(crate) fn gone(&mut self, key: WaitingKey) {
-        self.rows -= 1;
+    pub(crate) fn gone(&mut self, key: WaitingKey, since: Timestamp) {
+        self.ages.add(since, -1);
         self.held.remove(&key);
     }
 
@@ -212,14 +252,16 @@ impl Waiting {
         self.next_due = None;
     }
 
-    /// That many rows were there when the process started.
-    pub(crate) fn were_there(&mut self, rows: usize) {
-        self.rows += i64::try_from(rows).unwrap_or(i64::MAX);
+    /// These were there when the process started.
+    pub(crate) fn were_there(&mut self, ages: Ages) {
+        for (second, rows) in ages.0 {
+            self.ages.add(Timestamp::from_seconds(second), rows);
+        }
     }
 
     /// How many rows there are.
     pub(crate) fn rows(&self) -> u64 {
-        u64::try_from(self.rows).unwrap_or(0)
+        self.ages.rows()
     }
 }
 
@@ -232,10 +274,16 @@ pub(crate) fn read(
     now: Timestamp,
 ) -> Result<Found, StoreError> {
     let limit = BATCH + held;
-    let scan = Scan::from(from.of(lane)).to(LaneId(lane.0 + 1)).limit(limit);
+    let scan = Scan::from(from.of(lane))
+        .to(LaneId(lane.0 + 1))
+        .limit(limit);
     let rows = snapshot.scan(&WAITING, partition, scan)?;
     let seen = rows.len();
-    let mut found = Found { due: Vec::new(), next: None, from };
+    let mut found = Found {
+        due: Vec::new(),
+        next: None,
+        from,
+    };
     for (bytes, row) in rows {
         let Some(key) = WaitingKey::parse(&bytes) else {
             gridpost_model::never!("a key of the waiting table has {} bytes", bytes.len());
@@ -245,7 +293,10 @@ pub(crate) fn read(
             found.next = Some(key.due);
             return Ok(found);
         }
-        found.from = WaitingKey { number: key.number.saturating_add(1), ..key };
+        found.from = WaitingKey {
+            number: key.number.saturating_add(1),
+            ..key
+        };
         found.due.push(Due {
             key,
             event: Arc::new(row.event.into_event()),
@@ -258,45 +309,47 @@ pub(crate) fn read(
     Ok(found)
 }
 
-/// The table, for those who only look at its keys.
-const ROWS: Table<serde::de::IgnoredAny> = Table::new(WAITING.id(), WAITING.name());
+/// A row, for those who look at its age only.
+#[derive(Deserialize)]
+struct Glance {
+    history: Since,
+}
+
+#[derive(Deserialize)]
+struct Since {
+    since: Timestamp,
+}
+
+const GLANCES: Table<Glance> = Table::new(WAITING.id(), WAITING.name());
 
 /// Whether certainly no lane has rows.
 pub(crate) fn is_empty(snapshot: &Snapshot) -> bool {
-    snapshot.scan_all(&ROWS, Scan::all().limit(1)).is_ok_and(|rows| rows.is_empty())
+    snapshot
+        .scan_all(&GLANCES, Scan::all().limit(1))
+        .is_ok_and(|rows| rows.is_empty())
 }
 
-/// A lane's deliveries of one event: when each is due, and what was tried so far.
-pub(crate) fn find(
+/// Counts a lane's rows by age without reading them into memory.
+pub(crate) fn ages(
     snapshot: &Snapshot,
     partition: Partition,
     lane: LaneId,
-    event_id: &str,
-) -> Result<Vec<(Timestamp, History)>, StoreError> {
-    let rows = snapshot.scan(&WAITING, partition, Scan::prefix(lane))?;
-    let of_event = rows.into_iter().filter(|(_, row)| row.event.id() == event_id);
-    Ok(of_event
-        .filter_map(|(key, row)| Some((WaitingKey::parse(&key)?.due, row.history)))
-        .collect())
-}
-
-/// Counts a lane's rows without reading them into memory.
-pub(crate) fn count(
-    snapshot: &Snapshot,
-    partition: Partition,
-    lane: LaneId,
-) -> Result<usize, StoreError> {
+) -> Result<Ages, StoreError> {
     const PAGE: usize = 1_000;
-    let (mut counted, mut from) = (0, WaitingKey::FIRST);
+    let (mut ages, mut from) = (Ages::default(), WaitingKey::FIRST);
     loop {
         let scan = Scan::from(from.of(lane)).to(LaneId(lane.0 + 1)).limit(PAGE);
-        let rows = snapshot.scan(&ROWS, partition, scan)?;
-        counted += rows.len();
+        let rows = snapshot.scan(&GLANCES, partition, scan)?;
+        rows.iter()
+            .for_each(|(_, row)| ages.add(row.history.since, 1));
         match rows.last().and_then(|(bytes, _)| WaitingKey::parse(bytes)) {
             Some(last) if rows.len() == PAGE => {
-                from = WaitingKey { number: last.number.saturating_add(1), ..last };
+                from = WaitingKey {
+                    number: last.number.saturating_add(1),
+                    ..last
+                };
             }
-            _ => return Ok(counted),
+            _ => return Ok(ages),
         }
     }
 }
@@ -308,7 +361,10 @@ mod tests {
     use super::*;
 
     fn key(seconds: i64, number: u64) -> WaitingKey {
-        WaitingKey { due: Timestamp::from_seconds(seconds), number }
+        WaitingKey {
+            due: Timestamp::from_seconds(seconds),
+            number,
+        }
     }
 
     fn due(key: WaitingKey) -> Due {
@@ -322,7 +378,11 @@ mod tests {
             published: Timestamp::EPOCH,
             json: bytes::Bytes::from_static(b"{}"),
         };
-        Due { key, event: Arc::new(event), history: History::fresh(Timestamp::EPOCH) }
+        Due {
+            key,
+            event: Arc::new(event),
+            history: History::fresh(Timestamp::EPOCH),
+        }
     }
 
     #[test]
@@ -336,9 +396,13 @@ mod tests {
     fn a_row_put_during_a_read_is_not_missed() {
         let mut waiting = Waiting::default();
         waiting.begin_reading();
-        waiting.put(key(5, 1));
+        waiting.put(key(5, 1), Timestamp::EPOCH);
         // The read began before the row was there, and went past its place.
-        waiting.end_reading(Found { due: vec![due(key(9, 0))], next: None, from: key(9, 1) });
+        waiting.end_reading(Found {
+            due: vec![due(key(9, 0))],
+            next: None,
+            from: key(9, 1),
+        });
         assert_eq!(waiting.next_due(), Some(Timestamp::from_seconds(5)));
         assert_eq!(waiting.begin_reading().0, key(5, 1));
     }
@@ -346,11 +410,15 @@ mod tests {
     #[test]
     fn a_row_that_is_handed_out_is_not_handed_out_again() {
         let mut waiting = Waiting::default();
-        let found = || Found { due: vec![due(key(1, 0))], next: None, from: key(1, 1) };
+        let found = || Found {
+            due: vec![due(key(1, 0))],
+            next: None,
+            from: key(1, 1),
+        };
         waiting.begin_reading();
         waiting.end_reading(found());
         assert!(waiting.take().is_some());
-        waiting.put(key(0, 0));
+        waiting.put(key(0, 0), Timestamp::EPOCH);
         waiting.begin_reading();
         waiting.end_reading(found());
         assert!(waiting.take().is_none());

@@ -75,24 +75,33 @@ impl Worker {
 
     /// Sends the job in hand and notes how it ended; a good end is noted by the next take.
     async fn deliver(&mut self) -> (Option<Delivered>, Timestamp) {
-        let Some(job) = &self.job else { return (None, self.used) };
+        let Some(job) = &self.job else {
+            return (None, self.used);
+        };
         let started = job.started;
         let plan = self.lane.plan.load_full();
         let expires = job.history.since + plan.subscription.retry_policy.time_to_live();
         if expires <= started {
             if let Some(job) = self.job.take() {
-                settle::expired(&self.lane, &plan, job);
+                settle::expired(&self.lane, &plan, &job);
             }
             return (None, started);
         }
         let received = self.attempt(&plan).await;
         let now = self.lane.shared.clock.now();
-        let Some(job) = self.job.take() else { return (None, now) };
+        let Some(job) = self.job.take() else {
+            return (None, now);
+        };
         let listened = self.lane.shared.tail.is_listened();
         match received {
-            Ok(Response { status, .. }) if !listened && (200..=204).contains(&status.as_u16()) => {
-                (Some(Delivered { job, status: status.as_u16(), ended: now }), now)
-            }
+            Ok(Response { status, .. }) if !listened && (200..=204).contains(&status.as_u16()) => (
+                Some(Delivered {
+                    job,
+                    status: status.as_u16(),
+                    ended: now,
+                }),
+                now,
+            ),
             received => (self.ended(&plan, job, received, now), now),
         }
     }
@@ -119,7 +128,10 @@ impl Worker {
             status,
             took: now.since(job.started),
             verdict,
-            exchange: Some(Arc::new(Exchange::new(headers.unwrap_or_default(), &received))),
+            exchange: Some(Arc::new(Exchange::new(
+                headers.unwrap_or_default(),
+                &received,
+            ))),
         };
         if self.lane.shared.tail.is_listened() {
             self.lane.shared.tail.tell(Activity {
@@ -134,16 +146,22 @@ impl Worker {
         }
         if outcome == Outcome::Delivered {
             let status = status.unwrap_or_default();
-            return Some(Delivered { job, status, ended: now });
+            return Some(Delivered {
+                job,
+                status,
+                ended: now,
+            });
         }
-        settle::failed(&self.lane, plan, job, attempt, now);
+        settle::failed(&self.lane, plan, &job, attempt, now);
         None
     }
 
     /// One attempt. A connection that the other side closed while it lay idle is replaced once: the destination has
     /// not seen the request, or will see it twice, which at-least-once allows.
     async fn attempt(&mut self, plan: &Plan) -> Result<Response, Failure> {
-        let Some(job) = &self.job else { return Err(Failure::TimedOut) };
+        let Some(job) = &self.job else {
+            return Err(Failure::TimedOut);
+        };
         let deadline = job.started + RESPONSE_TIMEOUT;
         let endpoint = match &plan.destination {
             Ok(prepared) => prepared.endpoint(),
@@ -151,7 +169,11 @@ impl Worker {
             Err(_) => return Err(Failure::Resolution),
         };
         let clock = Arc::clone(&self.lane.shared.clock);
-        if self.line.as_ref().is_some_and(|line| !line.leads_to(endpoint)) {
+        if self
+            .line
+            .as_ref()
+            .is_some_and(|line| !line.leads_to(endpoint))
+        {
             self.line = None;
         }
         if let Some(mut line) = self.line.take() {
@@ -167,7 +189,10 @@ impl Worker {
         }
         let connect = self.lane.shared.client.connect(endpoint);
         let connection = self.timer.within(&*clock, deadline, connect).await?;
-        let mut line = Line { connection, endpoint: endpoint.clone() };
+        let mut line = Line {
+            connection,
+            endpoint: endpoint.clone(),
+        };
         let exchange = line.connection.exchange(request(plan, job)?);
         let response = self.timer.within(&*clock, deadline, exchange).await?;
         self.line = Some(line);
@@ -176,7 +201,14 @@ impl Worker {
 
     /// Waits to be called. `false`: leave.
     async fn rest(&mut self) -> bool {
-        let Self { lane, id, line, timer, used, .. } = self;
+        let Self {
+            lane,
+            id,
+            line,
+            timer,
+            used,
+            ..
+        } = self;
         let leaves = *used + lane.shared.limits.idle;
         poll_fn(|context| {
             if let Some(open) = line {
@@ -226,7 +258,12 @@ struct Timer {
 
 impl Timer {
     /// Whether `deadline` has come; otherwise the task is woken when it has.
-    fn is_over(&mut self, clock: &dyn Clock, deadline: Timestamp, context: &mut Context<'_>) -> bool {
+    fn is_over(
+        &mut self,
+        clock: &dyn Clock,
+        deadline: Timestamp,
+        context: &mut Context<'_>,
+    ) -> bool {
         loop {
             match &mut self.sleep {
                 Some((rings, sleep)) if *rings <= deadline => {

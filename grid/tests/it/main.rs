@@ -1,5 +1,8 @@
 //! Whole routers, with a store on disk, a clock that is turned by hand and endpoints that answer as told.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 mod control;
+mod delivery;
 mod endpoint;
 mod world;
