@@ -12,7 +12,7 @@ use gridpost_model::{ResourceId, Secret, Timestamp};
 use gridpost_store::StoreError;
 use parking_lot::Mutex;
 
-use crate::handshake::Proposal;
+use crate::proposal::Proposal;
 use crate::{Grid, Inner};
 
 /// What a visit confirmed.
@@ -100,9 +100,7 @@ impl Handshaking {
             (ProvisioningState::AwaitingManualAction { .. }, Some(visit)) if visit.visited => {
                 let lane = self.lane;
                 let changed = self.inner.change(move |inner| async move {
-                    inner
-                        .settle_state(lane, |_| Some(ProvisioningState::Succeeded))
-                        .await
+                    inner.move_to(lane, ProvisioningState::Succeeded).await
                 });
                 Ok(changed.await?.unwrap_or(after))
             }
@@ -132,9 +130,7 @@ impl Grid {
                 let known = inner.registry.read().lanes.get(&lane).cloned();
                 let one = known.ok_or(ConfirmError::Unknown)?;
                 judge_visit(&one.state, &token, inner.settings.clock.now())?;
-                inner
-                    .settle_state(lane, |_| Some(ProvisioningState::Succeeded))
-                    .await?;
+                inner.move_to(lane, ProvisioningState::Succeeded).await?;
                 Ok(Confirmed {
                     name: one.name.clone(),
                     source: one.source.clone(),
@@ -173,16 +169,13 @@ fn judge_visit(
 }
 
 impl Inner {
-    /// Moves a subscription to the state that `decide` names, if it still exists. Only inside a change.
-    pub(crate) async fn settle_state(
+    /// Moves a subscription to another state, if it still exists. Only inside a change.
+    pub(crate) async fn move_to(
         self: &Arc<Self>,
         lane: LaneId,
-        decide: impl FnOnce(&EventSubscription) -> Option<ProvisioningState>,
+        state: ProvisioningState,
     ) -> Result<Option<Arc<EventSubscription>>, StoreError> {
         let Some(before) = self.registry.read().lanes.get(&lane).cloned() else {
-            return Ok(None);
-        };
-        let Some(state) = decide(&before) else {
             return Ok(None);
         };
         let updated = self.settings.clock.now();

@@ -15,8 +15,8 @@ use serde::Serialize;
 use tracing::debug;
 
 use crate::Inner;
-use crate::handshake::{array_of, notification_headers, own_event};
 use crate::outbound::Request;
+use crate::proposal::{array_of, notification_headers, own_event};
 use crate::subscriptions::resource_id;
 
 /// Sends the notice, in a task of its own.

@@ -113,7 +113,7 @@ async fn carry_out_due(inner: &Arc<Inner>, now: Timestamp) -> Result<(), StoreEr
                     }
                     Some(Fate::Fail) => {
                         info!(subscription.name = %one.name, "nobody confirmed the event subscription {} in time", one.name);
-                        inner.settle_state(lane, |_| Some(ProvisioningState::Failed)).await?;
+                        inner.move_to(lane, ProvisioningState::Failed).await?;
                     }
                     None => (),
                 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use gridpost_grid::confirm::ConfirmError;
 use gridpost_grid::directory::SecretHash;
 use gridpost_grid::explain::{Explained, Fate};
-use gridpost_grid::handshake::Answer;
 use gridpost_grid::manage::{Created, ManageError};
 use gridpost_grid::retry::{Outcome, Reason};
 use gridpost_grid::scope::Scope;
@@ -18,6 +17,7 @@ use gridpost_grid::subscriptions::{
 };
 use gridpost_grid::system_topics::SystemTopicSpec;
 use gridpost_grid::topics::TopicSpec;
+use gridpost_grid::transcript::Answer;
 use gridpost_model::filter::{Refusal, TopicKind};
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
 use gridpost_model::{Clock as _, EventSchema, Filter, ResourceId, Secret, WhichKey};
@@ -359,6 +359,45 @@ async fn section_4_3_a_deletion_is_told_to_an_endpoint_that_had_agreed() {
             .await
             .unwrap()
     );
+}
+
+#[tokio::test]
+async fn section_4_3_a_deletion_is_told_in_the_schema_of_the_subscription() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let delivery_schema = DeliverySchema::CloudEvents;
+    let spec = SubscriptionSpec {
+        delivery_schema,
+        ..SubscriptionSpec::to(endpoint.url())
+    };
+    world.put("es1", spec).await.unwrap();
+    world
+        .grid
+        .delete_event_subscription(&communication().id, "es1")
+        .await
+        .unwrap();
+    let notice = endpoint.nth(2).await;
+    assert_eq!(
+        notice.header("content-type"),
+        "application/cloudevents+json; charset=utf-8"
+    );
+    assert_eq!(
+        notice.json()["type"],
+        "Microsoft.EventGrid.SubscriptionDeletedEvent"
+    );
+    assert_eq!(notice.json()["specversion"], "1.0");
+}
+
+#[tokio::test]
+async fn section_4_3_an_endpoint_that_never_agreed_is_told_nothing() {
+    let world = World::start();
+    let (silent, told) = (Endpoint::start(undecided).await, Endpoint::agreeing().await);
+    world.awaiting("es1", &silent).await;
+    world.subscribe("es2", &told).await;
+    world.grid.remove_source(&communication().id).await.unwrap();
+    // Notices of one removal go out together: when one has arrived, the other would have been sent.
+    told.nth(2).await;
+    assert_eq!(silent.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,204 @@
+//! What a client says of an event subscription, whole or in part.
+//!
+//! Promise: a patch changes what it names and nothing else, also inside the filter and the retry policy.
+//! Not here: what may be said (`validation`), what is done about it (`subscriptions`).
+
+use gridpost_model::subscription::{
+    DeadLetterDestination, DeliverySchema, Destination, EventSubscription, WebHook,
+};
+use gridpost_model::{Filter, RetryPolicy, Secret, Timestamp};
+
+use crate::manage::Change;
+
+/// What a put says of an event subscription.
+#[derive(Clone, Debug)]
+pub struct SubscriptionSpec {
+    /// `destination`.
+    pub destination: Destination,
+    /// `filter`.
+    pub filter: Filter,
+    /// `labels`.
+    pub labels: Vec<String>,
+    /// `expirationTimeUtc`.
+    pub expires: Option<Timestamp>,
+    /// `eventDeliverySchema`.
+    pub delivery_schema: DeliverySchema,
+    /// `retryPolicy`.
+    pub retry_policy: RetryPolicy,
+    /// `deadLetterDestination`.
+    pub dead_letter: Option<DeadLetterDestination>,
+}
+
+impl SubscriptionSpec {
+    /// Every event to a webhook, and for the rest what holds when nothing is said.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            destination: Destination::WebHook(WebHook {
+                url: Secret::new(url),
+            }),
+            filter: Filter::default(),
+            labels: Vec::new(),
+            expires: None,
+            delivery_schema: DeliverySchema::EventGrid,
+            retry_policy: RetryPolicy::default(),
+            dead_letter: None,
+        }
+    }
+
+    pub(crate) fn of(one: &EventSubscription) -> Self {
+        Self {
+            destination: one.destination.clone(),
+            filter: one.filter.clone(),
+            labels: one.labels.clone(),
+            expires: one.expires,
+            delivery_schema: one.delivery_schema,
+            retry_policy: one.retry_policy,
+            dead_letter: one.dead_letter.clone(),
+        }
+    }
+}
+
+/// What a patch says of an event subscription; what is absent stays, also inside the filter and the policy.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionPatch {
+    /// `destination`.
+    pub destination: Option<Destination>,
+    /// `filter`.
+    pub filter: FilterPatch,
+    /// `labels`, all of them.
+    pub labels: Option<Vec<String>>,
+    /// `expirationTimeUtc`.
+    pub expires: Change<Timestamp>,
+    /// `eventDeliverySchema`.
+    pub delivery_schema: Option<DeliverySchema>,
+    /// `retryPolicy`.
+    pub retry_policy: RetryPolicyPatch,
+    /// `deadLetterDestination`.
+    pub dead_letter: Change<DeadLetterDestination>,
+}
+
+/// What a patch says of a filter.
+#[derive(Clone, Debug, Default)]
+pub struct FilterPatch {
+    /// `includedEventTypes`.
+    pub included_event_types: Change<Vec<String>>,
+    /// `subjectBeginsWith`.
+    pub subject_begins_with: Option<String>,
+    /// `subjectEndsWith`.
+    pub subject_ends_with: Option<String>,
+    /// `isSubjectCaseSensitive`.
+    pub is_subject_case_sensitive: Option<bool>,
+}
+
+/// What a patch says of a retry policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RetryPolicyPatch {
+    /// `maxDeliveryAttempts`.
+    pub max_attempts: Option<u32>,
+    /// `eventTimeToLiveInMinutes`.
+    pub time_to_live_minutes: Option<u32>,
+}
+
+impl SubscriptionPatch {
+    /// The specification that results. Pure.
+    pub(crate) fn apply(self, before: SubscriptionSpec) -> SubscriptionSpec {
+        let mut spec = before;
+        set(&mut spec.destination, self.destination);
+        set(&mut spec.labels, self.labels);
+        set(&mut spec.delivery_schema, self.delivery_schema);
+        self.expires.apply(&mut spec.expires);
+        self.dead_letter.apply(&mut spec.dead_letter);
+        let (filter, policy) = (&mut spec.filter, &mut spec.retry_policy);
+        self.filter
+            .included_event_types
+            .apply(&mut filter.included_event_types);
+        set(
+            &mut filter.subject_begins_with,
+            self.filter.subject_begins_with,
+        );
+        set(&mut filter.subject_ends_with, self.filter.subject_ends_with);
+        set(
+            &mut filter.is_subject_case_sensitive,
+            self.filter.is_subject_case_sensitive,
+        );
+        set(&mut policy.max_attempts, self.retry_policy.max_attempts);
+        set(
+            &mut policy.time_to_live_minutes,
+            self.retry_policy.time_to_live_minutes,
+        );
+        spec
+    }
+}
+
+fn set<T>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before() -> SubscriptionSpec {
+        SubscriptionSpec {
+            filter: Filter {
+                included_event_types: Some(vec!["Microsoft.Communication.SMSReceived".into()]),
+                subject_begins_with: "phonenumber/1555".into(),
+                ..Filter::default()
+            },
+            labels: vec!["l1".into()],
+            expires: Some(Timestamp::FAR_FUTURE),
+            ..SubscriptionSpec::to("https://example.com/hook?code=1")
+        }
+    }
+
+    #[test]
+    fn an_empty_patch_changes_nothing() {
+        let after = SubscriptionPatch::default().apply(before());
+        assert_eq!(format!("{after:?}"), format!("{:?}", before()));
+        assert_eq!(after.destination, before().destination);
+    }
+
+    #[test]
+    fn section_3_3_absent_keys_stay_also_inside_the_filter_and_the_policy() {
+        let patch = SubscriptionPatch {
+            filter: FilterPatch {
+                subject_ends_with: Some("5".into()),
+                ..FilterPatch::default()
+            },
+            retry_policy: RetryPolicyPatch {
+                max_attempts: Some(3),
+                ..RetryPolicyPatch::default()
+            },
+            ..SubscriptionPatch::default()
+        };
+        let after = patch.apply(before());
+        assert_eq!(after.filter.subject_begins_with, "phonenumber/1555");
+        assert_eq!(after.filter.subject_ends_with, "5");
+        assert_eq!(
+            after.retry_policy,
+            RetryPolicy {
+                max_attempts: 3,
+                time_to_live_minutes: 1440
+            }
+        );
+        assert_eq!(after.labels, ["l1"]);
+    }
+
+    #[test]
+    fn a_null_removes_what_may_be_absent() {
+        let filter = FilterPatch {
+            included_event_types: Change::Clear,
+            ..FilterPatch::default()
+        };
+        let patch = SubscriptionPatch {
+            filter,
+            expires: Change::Clear,
+            ..SubscriptionPatch::default()
+        };
+        let after = patch.apply(before());
+        assert_eq!(after.filter.included_event_types, None);
+        assert_eq!(after.expires, None);
+    }
+}
