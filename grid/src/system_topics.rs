@@ -199,12 +199,16 @@ impl Inner {
     }
 }
 
-/// The system topic that subscribing to a source implies: in its resource group, with a name of its own.
+/// The system topic that subscribing to a source implies: in its resource group, with a name of its own. None when the
+/// source is no communication resource.
 pub(crate) fn implied(
     source: &ResourceId,
     chance: &dyn Chance,
     now: Timestamp,
 ) -> Option<SystemTopic> {
+    if !source.is_of_type(COMMUNICATION_RESOURCE) {
+        return None;
+    }
     let name = format!("{}-{}", source.name(), chance.uuid());
     let id = format!(
         "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.EventGrid/systemTopics/{name}",
@@ -299,5 +303,20 @@ mod tests {
         assert!(topic.id.is_of_type("Microsoft.EventGrid/systemTopics"));
         assert!(check_name(topic.id.name()).is_ok());
         assert_eq!(topic.location, "global");
+    }
+
+    #[test]
+    fn nothing_but_a_communication_resource_implies_a_system_topic() {
+        let chance = crate::testing::Counting::default();
+        for id in [
+            "/subscriptions/s",
+            "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/systemTopics/x",
+        ] {
+            assert_eq!(
+                implied(&id.parse().unwrap(), &chance, Timestamp::EPOCH),
+                None,
+                "{id}"
+            );
+        }
     }
 }
