@@ -90,7 +90,9 @@ pub fn router(parts: Parts) -> Router {
         .merge(own::routes(&parts))
         .fallback(arm::answer)
         .with_state(Arc::clone(&parts));
-    Router::new().fallback(dispatch).with_state(Entrance { parts, surfaces })
+    Router::new()
+        .fallback(dispatch)
+        .with_state(Entrance { parts, surfaces })
 }
 
 #[derive(Clone)]

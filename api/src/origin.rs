@@ -2,7 +2,7 @@
 //!
 //! Promise: every URL we hand out begins with the scheme and the host that the asking client used.
 
-use http::request;
+use http::{HeaderMap, Uri, request};
 
 use crate::Parts;
 
@@ -17,25 +17,21 @@ pub enum Scheme {
 
 /// `https://host:port` as the client dialled it, without a trailing slash.
 pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
-    let host = request
-        .uri
-        .authority()
-        .map(http::uri::Authority::as_str)
-        .or_else(|| {
-            request
-                .headers
-                .get(http::header::HOST)
-                .and_then(|value| value.to_str().ok())
-        });
     let scheme = match request.extensions.get::<Scheme>() {
         Some(Scheme::Http) => "http",
         Some(Scheme::Https) => "https",
         None => parts.base_url.split(':').next().unwrap_or("https"),
     };
-    match host {
+    match host(&request.uri, &request.headers) {
         Some(host) if is_plain(host) => format!("{scheme}://{host}"),
         _ => parts.base_url.clone(),
     }
+}
+
+/// `host:port` as the client dialled it: HTTP/2 has it in the target, HTTP/1.1 in a header.
+pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let in_target = uri.authority().map(http::uri::Authority::as_str);
+    in_target.or_else(|| headers.get(http::header::HOST)?.to_str().ok())
 }
 
 fn is_plain(host: &str) -> bool {

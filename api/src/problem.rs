@@ -11,18 +11,20 @@ use gridpost_grid::manage::{Invalid, ManageError};
 use gridpost_grid::subscriptions::SubscribeError;
 use gridpost_model::ResourceId;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Parts;
 use crate::auth::bearer::Unauthenticated;
 
-/// A refusal in the shape of Resource Manager: `{"error":{"code","message","target"}}`.
+/// A refusal in the shape of Resource Manager: `{"error":{"code","message","target","additionalInfo"}}`.
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
     target: Option<String>,
+    /// `additionalInfo`: its type and what there is to know.
+    info: Option<Box<(&'static str, Value)>>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
@@ -34,6 +36,7 @@ impl Refusal {
             code,
             message: message.into(),
             target: None,
+            info: None,
             headers: Vec::new(),
         }
     }
@@ -173,6 +176,10 @@ impl IntoResponse for Refusal {
         if let Some(target) = self.target {
             error["target"] = target.into();
         }
+        if let Some(info) = self.info {
+            let (kind, info) = *info;
+            error["additionalInfo"] = json!([{"type": kind, "info": info}]);
+        }
         let mut response = (self.status, Json(json!({"error": error}))).into_response();
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
@@ -206,9 +213,13 @@ impl From<SubscribeError> for Refusal {
         let message = error.to_string();
         match error {
             SubscribeError::Invalid(invalid) => invalid.into(),
-            SubscribeError::HandshakeFailed { .. } => {
-                Self::new(StatusCode::BAD_REQUEST, "Url validation", message)
-            }
+            // What was said is shown to whoever asked for the subscription; its codes are void with the refusal.
+            SubscribeError::HandshakeFailed { transcript, .. } => Self {
+                info: serde_json::to_value(transcript)
+                    .ok()
+                    .map(|info| Box::new(("handshake", info))),
+                ..Self::new(StatusCode::BAD_REQUEST, "Url validation", message)
+            },
             SubscribeError::UnknownSource(id) => Self::resource_not_found(&id),
             SubscribeError::NotFound(_) => {
                 Self::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)

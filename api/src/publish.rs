@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use gridpost_grid::PublishError;
 use gridpost_grid::topics::Topic;
 use gridpost_model::Secret;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 
 use crate::auth::sas::{self, SasError};
 use crate::auth::{allow, bearer};
@@ -25,7 +25,7 @@ const MAX_BODY_BYTES: usize = 1_536_000;
 
 /// Whether the request is for the publish endpoint of a topic.
 pub fn is_for_us(request: &Request) -> bool {
-    topic_name(request.uri().path(), request.headers()).is_some()
+    topic_name(request.uri(), request.headers()).is_some()
 }
 
 /// Answers a request to the publish endpoint.
@@ -43,7 +43,7 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
         Method::HEAD => return Err(not_found(parts, &head)),
         _ => return Err(method_not_allowed(&head.method)),
     }
-    let topic = topic_name(head.uri.path(), &head.headers)
+    let topic = topic_name(&head.uri, &head.headers)
         .and_then(|name| parts.grid.topic_named(name).ok())
         .ok_or_else(|| not_found(parts, &head))?;
     authenticate(parts, &topic, &head)?;
@@ -62,33 +62,29 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
 
 /// The topic's name: `/topics/{name}/api/events`, or the first label of the host on `/api/events`.
 /// Words compare without case; doubled and final slashes do not count.
-fn topic_name<'a>(path: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
-    let mut segments = path.split('/').filter(|one| !one.is_empty());
-    let mut word_is = |word: &str| {
-        segments
-            .next()
-            .is_some_and(|s| s.eq_ignore_ascii_case(word))
+fn topic_name<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut segments = uri.path().split('/').filter(|one| !one.is_empty());
+    let first = segments.next()?;
+    let name = first
+        .eq_ignore_ascii_case("topics")
+        .then(|| segments.next());
+    let api = if name.is_some() {
+        segments.next()?
+    } else {
+        first
     };
-    if word_is("topics") {
-        let name = segments.next()?;
-        let mut word_is = |word: &str| {
-            segments
-                .next()
-                .is_some_and(|s| s.eq_ignore_ascii_case(word))
-        };
-        return (word_is("api") && word_is("events") && segments.next().is_none()).then_some(name);
-    }
-    let mut segments = path.split('/').filter(|one| !one.is_empty());
-    let mut word_is = |word: &str| {
-        segments
-            .next()
-            .is_some_and(|s| s.eq_ignore_ascii_case(word))
-    };
-    if !(word_is("api") && word_is("events") && segments.next().is_none()) {
+    let is_endpoint = api.eq_ignore_ascii_case("api")
+        && segments.next()?.eq_ignore_ascii_case("events")
+        && segments.next().is_none();
+    if !is_endpoint {
         return None;
     }
-    let host = headers.get(header::HOST)?.to_str().ok()?;
-    host.split_once('.').map(|(label, _)| label)
+    match name {
+        Some(name) => name,
+        None => origin::host(uri, headers)?
+            .split_once('.')
+            .map(|(label, _)| label),
+    }
 }
 
 /// Header, then token, then bearer, then query: the first credential found decides.
@@ -325,7 +321,7 @@ mod tests {
             ("/", None),
         ];
         for (path, name) in table {
-            assert_eq!(topic_name(path, &headers), name, "{path}");
+            assert_eq!(topic_name(&path.parse().unwrap(), &headers), name, "{path}");
         }
     }
 

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod arm;
+mod manager;
 mod own;
+mod publish;
 mod sinks;
 mod sms;
 mod stack;
+mod token;
+mod visits;
