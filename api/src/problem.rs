@@ -7,9 +7,10 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use gridpost_grid::PublishError;
 use gridpost_grid::manage::{Invalid, ManageError};
 use gridpost_grid::subscriptions::SubscribeError;
-use gridpost_model::ResourceId;
+use gridpost_model::{ResourceId, Timestamp};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -258,8 +259,11 @@ impl PublishRefusal {
 
     /// The answer: body, request id, supported versions, and whatever the status calls for.
     pub fn answer(&self, parts: &Parts) -> Response {
-        let request_id = parts.chance.uuid();
-        let message = self.reported(&request_id, &parts.clock.now().us_date());
+        self.answer_as(&parts.chance.uuid(), parts.clock.now())
+    }
+
+    fn answer_as(&self, request_id: &str, now: Timestamp) -> Response {
+        let message = self.reported(request_id, &now.us_date());
         let body = json!({"error": {
             "code": code_name(self.status), "message": message,
             "details": [{"code": self.detail, "message": message}],
@@ -272,7 +276,7 @@ impl PublishRefusal {
             "api-supported-versions",
             HeaderValue::from_static("2018-01-01"),
         );
-        if let Ok(request_id) = HeaderValue::from_str(&request_id) {
+        if let Ok(request_id) = HeaderValue::from_str(request_id) {
             headers.insert("x-ms-request-id", request_id);
         }
         match self.status {
@@ -299,6 +303,21 @@ impl PublishRefusal {
     }
 }
 
+impl From<&PublishError> for PublishRefusal {
+    fn from(error: &PublishError) -> Self {
+        match error {
+            PublishError::NotStored(error) => {
+                tracing::warn!("a batch was not stored: {error}");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "ServiceUnavailable",
+                    "The events could not be stored at this moment. Please retry.",
+                )
+            }
+        }
+    }
+}
+
 /// The name that .NET gives a status.
 fn code_name(status: StatusCode) -> &'static str {
     match status {
@@ -311,5 +330,50 @@ fn code_name(status: StatusCode) -> &'static str {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaType",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
         _ => "InternalServerError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gridpost_store::StoreError;
+
+    use super::*;
+
+    async fn body(response: Response) -> Value {
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+        serde_json::from_slice(&bytes.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn event_grid_2_6_a_refusal_reads_as_the_recorded_one() {
+        let now: Timestamp = "2021-03-10T21:02:56Z".parse().unwrap();
+        let refusal = PublishRefusal::new(StatusCode::NOT_FOUND, "ResourceNotFound", "Nothing.");
+        let response = refusal.answer_as("f88d9de5-ff62-46d4-8484-8f14028eb884", now);
+        assert_eq!(
+            response.headers()["x-ms-request-id"],
+            "f88d9de5-ff62-46d4-8484-8f14028eb884"
+        );
+        let text = "Nothing. Report 'f88d9de5-ff62-46d4-8484-8f14028eb884:3/10/2021 9:02:56 PM (UTC)' to our forums for assistance or raise a support ticket.";
+        assert_eq!(
+            body(response).await,
+            json!({"error": {
+                "code": "NotFound", "message": text,
+                "details": [{"code": "ResourceNotFound", "message": text}],
+            }})
+        );
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_stored_may_be_retried_soon_and_not_at_once() {
+        for error in [StoreError::NoSpace, StoreError::Busy] {
+            let publish = PublishError::NotStored(error.clone());
+            let refused = PublishRefusal::from(&publish).answer_as("1", Timestamp::EPOCH);
+            let managed = Refusal::from(ManageError::NotStored(error)).into_response();
+            for response in [refused, managed] {
+                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+                assert_eq!(body(response).await["error"]["code"], "ServiceUnavailable");
+            }
+        }
     }
 }

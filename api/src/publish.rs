@@ -8,7 +8,6 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use gridpost_grid::PublishError;
 use gridpost_grid::topics::Topic;
 use gridpost_model::Secret;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
@@ -56,7 +55,7 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
         .grid
         .publish(&topic, events)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| PublishRefusal::from(&error))?;
     Ok(accepted(parts))
 }
 
@@ -256,19 +255,6 @@ fn put_service_headers(parts: &Parts, headers: &mut HeaderMap) {
     );
     if let Ok(request_id) = HeaderValue::from_str(&parts.chance.uuid()) {
         headers.insert("x-ms-request-id", request_id);
-    }
-}
-
-fn refused(error: &PublishError) -> PublishRefusal {
-    match error {
-        PublishError::NotStored(error) => {
-            tracing::warn!("a batch was not stored: {error}");
-            PublishRefusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "The events could not be stored at this moment. Please retry.",
-            )
-        }
     }
 }
 
