@@ -160,7 +160,8 @@ impl Store {
     /// Runs `change` on the partition's single writer and answers once its changes survive a crash.
     ///
     /// # Errors
-    /// The closure refused, or its changes were not stored. Either way nothing of it remains.
+    /// The closure refused, or its changes were not stored. Either way nobody sees anything of it; only when a sync
+    /// failed may a crash before the next write bring it back.
     pub async fn write<T, E, F>(
         &self,
         partition: Partition,
