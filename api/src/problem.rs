@@ -155,6 +155,11 @@ impl Refusal {
         .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
+    /// Whether it says that something does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// The field that was wrong, when it was one field.
     pub fn target(&self) -> Option<&str> {
         self.target.as_deref()

@@ -49,15 +49,15 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
         ] => list_scope(call, &whole(call)?, |one| {
             is_in(call, one, location) && is_of_type(call, one, topic_type)
         }),
-        ["eventsubscriptions", _] => one(call, &Place::extension(call)?, &names[1], None).await,
+        ["eventsubscriptions", _] => one(call, Place::extension(call), &names[1], None).await,
         ["eventsubscriptions", _, action] => {
-            one(call, &Place::extension(call)?, &names[1], Some(action)).await
+            one(call, Place::extension(call), &names[1], Some(action)).await
         }
         ["topics" | "systemtopics", _, "eventsubscriptions"] => {
             list_of(call, &Place::nested(call)?)
         }
         ["topics" | "systemtopics", _, "eventsubscriptions", _] => {
-            one(call, &Place::nested(call)?, &names[3], None).await
+            one(call, Place::nested(call), &names[3], None).await
         }
         [
             "topics" | "systemtopics",
@@ -65,7 +65,7 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
             "eventsubscriptions",
             _,
             action,
-        ] => one(call, &Place::nested(call)?, &names[3], Some(action)).await,
+        ] => one(call, Place::nested(call), &names[3], Some(action)).await,
         _ => Err(call.unknown_type()),
     }
 }
@@ -169,7 +169,19 @@ fn extension_id(parent: &ResourceId, name: &str) -> String {
     format!("{parent}/providers/Microsoft.EventGrid/eventSubscriptions/{name}")
 }
 
-async fn one(call: &Call<'_>, place: &Place, name: &str, action: Option<&str>) -> Answer {
+async fn one(
+    call: &Call<'_>,
+    place: Result<Place, Refusal>,
+    name: &str,
+    action: Option<&str>,
+) -> Answer {
+    let place = &match place {
+        // Subscriptions go with their resource: what is to be deleted is deleted.
+        Err(refusal) if refusal.is_not_found() && *call.method() == Method::DELETE => {
+            return empty(StatusCode::NO_CONTENT);
+        }
+        other => other?,
+    };
     match (call.method(), action) {
         (&Method::GET, None) => ok(place.shown(&*found(call, place, name)?)),
         (&Method::PUT, None) => put(call, place, name).await,

@@ -289,6 +289,19 @@ async fn management_5_event_subscriptions_have_their_codes() {
         ("POST", action("getDeliveryAttributes"), NOTHING, 200),
         ("DELETE", path.clone(), NOTHING, 204),
         ("DELETE", path.clone(), NOTHING, 204),
+        // What hangs on nothing is gone with it.
+        (
+            "DELETE",
+            format!("{TOPIC}/eventSubscriptions/es1"),
+            NOTHING,
+            204,
+        ),
+        (
+            "GET",
+            format!("{TOPIC}/eventSubscriptions/es1"),
+            NOTHING,
+            404,
+        ),
     ];
     for (method, path, body, status) in codes {
         let answer = manager.ask(method, &path, body).await;
