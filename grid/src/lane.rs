@@ -504,10 +504,11 @@ impl Lane {
         let mut state = self.lock();
         state.workers -= 1;
         state.parked.retain(|(parked, _)| *parked != id);
+        let gave_back = job.is_some();
         if let Some(job) = job {
             state.take_back(job);
         }
-        let call = if state.gate == Gate::Open && state.workers == 0 {
+        let call = if state.gate == Gate::Open && (gave_back || state.workers == 0) {
             self.stir(&mut state, self.shared.clock.now())
         } else {
             Call::Nobody

@@ -169,10 +169,8 @@ impl Worker {
             Err(_) => return Err(Failure::Resolution),
         };
         let clock = Arc::clone(&self.lane.shared.clock);
-        if self
-            .line
-            .as_ref()
-            .is_some_and(|line| !line.leads_to(endpoint))
+        if let Some(line) = &mut self.line
+            && !line.leads_to(endpoint).await
         {
             self.line = None;
         }
@@ -238,8 +236,8 @@ impl Drop for Worker {
 }
 
 impl Line {
-    fn leads_to(&self, endpoint: &Endpoint) -> bool {
-        self.connection.is_open() && self.endpoint.is_same(endpoint)
+    async fn leads_to(&mut self, endpoint: &Endpoint) -> bool {
+        self.endpoint.is_same(endpoint) && self.connection.is_ready().await
     }
 }
 

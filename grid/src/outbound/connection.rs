@@ -36,12 +36,25 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| protocol(&error))?;
-        Ok(Self { sender, driver: Box::pin(driver), closed: false })
+        Ok(Self {
+            sender,
+            driver: Box::pin(driver),
+            closed: false,
+        })
     }
 
     /// Whether another request can be sent: the last answer was read to its end and nobody hung up.
     pub(crate) fn is_open(&self) -> bool {
         !self.closed && self.sender.is_ready()
+    }
+
+    /// Whether another request can be sent now, after the connection had a chance to finish the last one.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        poll_fn(|context| {
+            self.poll_idle(context);
+            Poll::Ready(self.is_open())
+        })
+        .await
     }
 
     /// Lets the connection notice that the other side hung up. Registers the task's waker.
@@ -56,7 +69,11 @@ impl Connection {
         &mut self,
         request: http::Request<Body>,
     ) -> Result<Response, Failure> {
-        let Self { sender, driver, closed } = self;
+        let Self {
+            sender,
+            driver,
+            closed,
+        } = self;
         let mut answer = pin!(read_answer(sender.send_request(request)));
         poll_fn(|context| {
             // The request is queued by the first poll, moved by the driver, and the answer found by the second.
@@ -73,15 +90,25 @@ async fn read_answer(
     head: impl Future<Output = hyper::Result<Head<Incoming>>>,
 ) -> Result<Response, Failure> {
     let (head, body) = head.await.map_err(|error| protocol(&error))?.into_parts();
-    let body = if body.is_end_stream() { Bytes::new() } else { read_body(body).await? };
-    Ok(Response { status: head.status, headers: head.headers, body })
+    let body = if body.is_end_stream() {
+        Bytes::new()
+    } else {
+        read_body(body).await?
+    };
+    Ok(Response {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
 }
 
 /// Reads the body, keeping its first [`BODY_LIMIT`] bytes. A longer one ends the connection, not the answer.
 async fn read_body(mut body: Incoming) -> Result<Bytes, Failure> {
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| protocol(&error))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| protocol(&error))?.into_data() else {
+            continue;
+        };
         let room = BODY_LIMIT - kept.len();
         kept.extend_from_slice(&data[..data.len().min(room)]);
         if room < data.len() {
@@ -96,17 +123,27 @@ fn protocol(error: &hyper::Error) -> Failure {
     if error.is_parse() {
         return Failure::Protocol(error.to_string());
     }
-    Failure::Socket(error.source().map_or_else(|| error.to_string(), ToString::to_string))
+    Failure::Socket(
+        error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string),
+    )
 }
 
 /// A request as it goes out, from the parts of a [`Request`].
 pub(super) fn message(request: Request) -> http::Request<Body> {
-    let body = if request.body.is_empty() { Body::Empty } else { Body::Whole(request.body) };
+    let body = if request.body.is_empty() {
+        Body::Empty
+    } else {
+        Body::Whole(request.body)
+    };
     let mut message = http::Request::new(body);
     *message.method_mut() = request.method;
     *message.uri_mut() = request.endpoint.target().clone();
     *message.headers_mut() = request.headers;
-    message.headers_mut().insert(http::header::HOST, request.endpoint.authority().clone());
+    message
+        .headers_mut()
+        .insert(http::header::HOST, request.endpoint.authority().clone());
     message
 }
 

@@ -31,7 +31,10 @@ fn minutes(count: u64) -> Duration {
 impl Endpoint {
     /// The events that arrived, in order of arrival.
     fn events(&self) -> Vec<Seen> {
-        self.seen().into_iter().filter(|seen| !is_handshake(seen)).collect()
+        self.seen()
+            .into_iter()
+            .filter(|seen| !is_handshake(seen))
+            .collect()
     }
 
     fn ids(&self) -> Vec<String> {
@@ -64,7 +67,10 @@ impl World {
     ) -> LaneId {
         let mut spec = SubscriptionSpec::to(endpoint.url());
         adapt(&mut spec);
-        let made = self.grid.put_event_subscription(&communication(), "es1", spec).await;
+        let made = self
+            .grid
+            .put_event_subscription(&communication(), "es1", spec)
+            .await;
         made.unwrap().0.lane
     }
 
@@ -119,11 +125,16 @@ async fn section_5_1_a_cloud_event_arrives_as_a_single_object() {
     let world = World::start();
     let endpoint = Endpoint::agreeing().await;
     world
-        .subscribe_with(&endpoint, |spec| spec.delivery_schema = DeliverySchema::CloudEvents)
+        .subscribe_with(&endpoint, |spec| {
+            spec.delivery_schema = DeliverySchema::CloudEvents
+        })
         .await;
     world.text("e1", "15550001").await;
     let seen = endpoint.event(1).await;
-    assert_eq!(seen.header("content-type"), "application/cloudevents+json; charset=utf-8");
+    assert_eq!(
+        seen.header("content-type"),
+        "application/cloudevents+json; charset=utf-8"
+    );
     assert_eq!(seen.json()["specversion"], "1.0");
     assert_eq!(seen.json()["source"], communication().id.as_str());
 }
@@ -139,10 +150,14 @@ async fn section_5_3_a_failing_event_is_tried_by_the_schedule_and_counts_its_att
     let begun = world.clock.now();
     // Each step of the schedule, at its earliest and with all the jitter there can be.
     for (attempts, seconds) in (1..).zip([10, 30, 60, 300, 600]) {
-        world.clock.turn_to(begun + Duration::from_secs(seconds - 1));
+        world
+            .clock
+            .turn_to(begun + Duration::from_secs(seconds - 1));
         world.quiet().await;
         assert_eq!(endpoint.events().len(), attempts);
-        world.clock.turn_to(begun + Duration::from_secs(seconds + seconds / 10));
+        world
+            .clock
+            .turn_to(begun + Duration::from_secs(seconds + seconds / 10));
         let seen = endpoint.event(attempts + 1).await;
         assert_eq!(seen.header("aeg-delivery-count"), attempts.to_string());
         world.quiet().await;
@@ -166,11 +181,21 @@ async fn section_5_2_a_refused_event_is_dead_lettered_without_retry_and_can_be_b
     let dead = world.dead_letters();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].reason.as_str(), "UndeliverableDueToHttpBadRequest");
-    assert_eq!((dead[0].attempts, dead[0].last_outcome.as_str()), (1, "BadRequest"));
+    assert_eq!(
+        (dead[0].attempts, dead[0].last_outcome.as_str()),
+        (1, "BadRequest")
+    );
     assert_eq!(dead[0].last_attempt, Some(world.clock.now()));
 
     endpoint.answer(Reply::agreeing);
-    assert_eq!(world.grid.redrive(&DeadLetterQuery::default()).await.unwrap(), 1);
+    assert_eq!(
+        world
+            .grid
+            .redrive(&DeadLetterQuery::default())
+            .await
+            .unwrap(),
+        1
+    );
     let again = endpoint.event(2).await;
     assert_eq!(again.body, endpoint.events()[0].body);
     assert_eq!(again.header("aeg-delivery-count"), "0");
@@ -196,15 +221,23 @@ async fn section_5_3_the_last_allowed_attempt_makes_a_dead_letter() {
     assert_eq!(endpoint.events().len(), 3);
     let dead = world.dead_letters();
     assert_eq!(dead[0].reason.as_str(), "MaxDeliveryAttemptsExceeded");
-    assert_eq!((dead[0].attempts, dead[0].last_outcome.as_str()), (3, "Busy"));
+    assert_eq!(
+        (dead[0].attempts, dead[0].last_outcome.as_str()),
+        (3, "Busy")
+    );
 }
 
 #[tokio::test]
 async fn section_5_3_time_to_live_is_noticed_when_the_next_attempt_is_due() {
     let world = World::start();
     let endpoint = Endpoint::start(answering(404)).await;
-    let policy = RetryPolicy { max_attempts: 30, time_to_live_minutes: 1 };
-    world.subscribe_with(&endpoint, |spec| spec.retry_policy = policy).await;
+    let policy = RetryPolicy {
+        max_attempts: 30,
+        time_to_live_minutes: 1,
+    };
+    world
+        .subscribe_with(&endpoint, |spec| spec.retry_policy = policy)
+        .await;
     world.text("e1", "15550001").await;
     endpoint.event(1).await;
     world.quiet().await;
@@ -214,7 +247,10 @@ async fn section_5_3_time_to_live_is_noticed_when_the_next_attempt_is_due() {
     world.turn(minutes(4)).await;
     let dead = world.dead_letters();
     assert_eq!(dead[0].reason.as_str(), "TimeToLiveExceeded");
-    assert_eq!((dead[0].attempts, dead[0].last_outcome.as_str()), (1, "NotFound"));
+    assert_eq!(
+        (dead[0].attempts, dead[0].last_outcome.as_str()),
+        (1, "NotFound")
+    );
     assert_eq!(endpoint.events().len(), 1);
 }
 
@@ -230,7 +266,10 @@ async fn section_5_2_an_answer_is_waited_for_30_seconds() {
     world.text("e1", "15550001").await;
     endpoint.event(1).await;
     world.advance(Duration::from_secs(29));
-    until("the attempt is under way", || world.grid.pending().in_flight == 1).await;
+    until("the attempt is under way", || {
+        world.grid.pending().in_flight == 1
+    })
+    .await;
     assert!(world.grid.recent(lane).is_empty());
     world.turn(Duration::from_secs(1)).await;
     assert_eq!(world.grid.recent(lane)[0].outcome.as_str(), "TimedOut");
@@ -285,7 +324,11 @@ async fn a_lane_that_falls_behind_its_memory_reads_on_from_the_journal() {
         pending.is_quiet() && pending.waiting == 0 && pending.held == 0
     })
     .await;
-    let mut ids: Vec<_> = endpoint.ids().into_iter().filter(|id| id.starts_with('e')).collect();
+    let mut ids: Vec<_> = endpoint
+        .ids()
+        .into_iter()
+        .filter(|id| id.starts_with('e'))
+        .collect();
     assert_eq!(ids.len(), 3_000, "each once");
     ids.sort_unstable();
     ids.dedup();
@@ -306,7 +349,10 @@ async fn what_was_not_delivered_is_delivered_after_a_restart() {
     let world = world.restart().await;
     endpoint.answer(Reply::agreeing);
     world.turn(minutes(2)).await;
-    until("everything has arrived", || endpoint.events().len() == tried + 12).await;
+    until("everything has arrived", || {
+        endpoint.events().len() == tried + 12
+    })
+    .await;
     world.quiet().await;
     assert_eq!(world.grid.pending().waiting, 0);
     // And nothing more after another one.
@@ -336,6 +382,26 @@ async fn a_dead_destination_costs_neither_publishers_nor_other_lanes() {
 }
 
 #[tokio::test]
+async fn a_connection_is_used_again_whatever_the_answer_says() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    let before = endpoint.connections();
+    for (number, length) in [0, 2, 1_000, 60_000]
+        .into_iter()
+        .cycle()
+        .take(20)
+        .enumerate()
+    {
+        endpoint.answer(move |_| Reply::Says(200, Vec::new(), "x".repeat(length)));
+        world.text(&format!("e{number}"), "15550001").await;
+        endpoint.event(number + 1).await;
+        world.quiet().await;
+    }
+    assert_eq!(endpoint.connections() - before, 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_closed_while_idle_is_replaced_without_a_failure() {
     let world = World::start();
     let endpoint = Endpoint::start(|seen| match Reply::agreeing(seen) {
@@ -349,7 +415,13 @@ async fn a_connection_that_was_closed_while_idle_is_replaced_without_a_failure()
         endpoint.event(number + 1).await;
         world.quiet().await;
     }
-    assert!(world.grid.recent(lane).iter().all(|one| one.outcome.as_str() == "Delivered"));
+    assert!(
+        world
+            .grid
+            .recent(lane)
+            .iter()
+            .all(|one| one.outcome.as_str() == "Delivered")
+    );
 }
 
 #[tokio::test]
@@ -377,7 +449,11 @@ async fn a_lane_that_pins_old_segments_moves_its_events_into_the_waiting_table()
         pending.is_quiet() && pending.waiting == 0 && pending.held == 0
     })
     .await;
-    let moved = endpoint.ids().into_iter().filter(|id| id.starts_with('e')).count();
+    let moved = endpoint
+        .ids()
+        .into_iter()
+        .filter(|id| id.starts_with('e'))
+        .count();
     assert_eq!(moved, sent);
 }
 
@@ -390,7 +466,13 @@ async fn deliveries_of_a_deleted_subscription_are_dropped_for_good() {
     endpoint.event(5).await;
     world.quiet().await;
     assert_eq!(world.grid.pending().waiting, 5);
-    assert!(world.grid.delete_event_subscription(&communication().id, "es1").await.unwrap());
+    assert!(
+        world
+            .grid
+            .delete_event_subscription(&communication().id, "es1")
+            .await
+            .unwrap()
+    );
     assert_eq!(world.grid.pending().waiting, 0);
     let world = world.restart().await;
     world.turn(minutes(600)).await;
@@ -408,7 +490,12 @@ async fn who_listens_sees_what_was_accepted_attempted_and_answered() {
     assert_eq!(&*accepted.event.id, "e1");
     assert!(matches!(accepted.what, What::Accepted { lanes: 1 }));
     let attempted = tail.recv().await.unwrap();
-    let What::Attempted { subscription, attempt, .. } = &attempted.what else {
+    let What::Attempted {
+        subscription,
+        attempt,
+        ..
+    } = &attempted.what
+    else {
         panic!("{attempted:?}");
     };
     assert_eq!((&**subscription, attempt.status), ("es1", Some(400)));
@@ -434,7 +521,14 @@ async fn section_8_1_counters_tell_what_happened() {
     world.advance(Duration::from_secs(5));
     let metrics = world.grid.metrics();
     let lane = &metrics.lanes[0];
-    assert_eq!((lane.counts.matched, lane.counts.delivered, lane.counts.retried), (5, 3, 1));
+    assert_eq!(
+        (
+            lane.counts.matched,
+            lane.counts.delivered,
+            lane.counts.retried
+        ),
+        (5, 3, 1)
+    );
     assert_eq!(lane.counts.failed["PayloadTooLarge"], 1);
     assert_eq!(lane.counts.failed["GenericError"], 1);
     let reason = "UndeliverableDueToHttpRequestEntityTooLarge";
@@ -453,7 +547,10 @@ async fn dead_letters_are_listed_page_by_page_and_brought_back_by_query() {
         world.text(&format!("e{number}"), "15550001").await;
         world.quiet().await;
     }
-    let mut query = DeadLetterQuery { limit: Some(3), ..DeadLetterQuery::default() };
+    let mut query = DeadLetterQuery {
+        limit: Some(3),
+        ..DeadLetterQuery::default()
+    };
     let mut listed = Vec::new();
     loop {
         let page = world.grid.dead_letters(&query).unwrap();
@@ -464,13 +561,23 @@ async fn dead_letters_are_listed_page_by_page_and_brought_back_by_query() {
     assert_eq!(listed, ["e0", "e1", "e2", "e3", "e4", "e5", "e6"]);
 
     endpoint.answer(Reply::agreeing);
-    let one = DeadLetterQuery { event_id: Some("e4".into()), ..DeadLetterQuery::default() };
+    let one = DeadLetterQuery {
+        event_id: Some("e4".into()),
+        ..DeadLetterQuery::default()
+    };
     assert_eq!(world.grid.redrive(&one).await.unwrap(), 1);
     endpoint.event(8).await;
     world.quiet().await;
     assert_eq!(endpoint.ids().last().unwrap(), "e4");
     assert_eq!(world.dead_letters().len(), 6);
-    assert_eq!(world.grid.redrive(&DeadLetterQuery::default()).await.unwrap(), 6);
+    assert_eq!(
+        world
+            .grid
+            .redrive(&DeadLetterQuery::default())
+            .await
+            .unwrap(),
+        6
+    );
     endpoint.event(14).await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -85,6 +86,7 @@ pub(crate) struct Endpoint {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     behaviour: Arc<Mutex<Behaviour>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
@@ -97,10 +99,13 @@ impl Endpoint {
             port,
             seen,
             behaviour,
+            connections: Arc::default(),
         };
         let (seen, behaviour) = (Arc::clone(&endpoint.seen), Arc::clone(&endpoint.behaviour));
+        let connections = Arc::clone(&endpoint.connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
                 let (seen, behaviour) = (Arc::clone(&seen), Arc::clone(&behaviour));
                 let service = service_fn(move |request| {
                     let (seen, behaviour) = (Arc::clone(&seen), Arc::clone(&behaviour));
@@ -119,6 +124,11 @@ impl Endpoint {
 
     pub(crate) fn answer(&self, behaviour: impl Fn(&Seen) -> Reply + Send + Sync + 'static) {
         *self.behaviour.lock() = Arc::new(behaviour);
+    }
+
+    /// How often somebody has connected.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn url(&self) -> String {
