@@ -8,6 +8,7 @@
 //! durable), `journal` (the only thing that is synced), `checkpoint` (how tables follow the journal).
 
 mod checkpoint;
+mod demand;
 mod disk;
 mod engine;
 mod error;

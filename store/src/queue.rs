@@ -25,6 +25,10 @@ const MAX_SETTLED: usize = 1 << 20;
 /// How long a settlement, or a write that may wait, waits for company: half of what is promised.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
 
+/// How long the first author of a batch waits for company when much is written: a sync costs 50 us of processor time
+/// whatever it carries.
+pub(crate) const GATHER: Duration = Duration::from_micros(500);
+
 /// A write as the queue sees it.
 pub(crate) trait Waiting: Send + Sync {
     /// Whether its author waits for a sync.
@@ -64,8 +68,11 @@ pub(crate) enum Turn {
 pub(crate) enum Rest {
     /// Not at all.
     None,
-    /// For `NAP`.
-    Nap,
+    /// Until that many authors wait for a sync: for one, `NAP` at most; for several, `GATHER` at most.
+    Nap {
+        /// How many share the next sync, if they come in time.
+        company: usize,
+    },
     /// Until something happens, at most this long.
     Sleep(Duration),
 }
@@ -83,6 +90,8 @@ pub(crate) struct Queue {
 struct Line {
     writes: Vec<Arc<dyn Waiting>>,
     forced: usize,
+    /// This many forced writes wake the writer.
+    company: usize,
     notices: Vec<Notice>,
     /// The writer waits on the condition.
     resting: bool,
@@ -178,7 +187,7 @@ impl Queue {
         let mut line = self.line.lock();
         let turn = match rest {
             Rest::None => Turn::Work,
-            Rest::Nap => self.nap(&mut line),
+            Rest::Nap { company } => self.nap(&mut line, company),
             Rest::Sleep(longest) => self.sleep(&mut line, longest),
         };
         writes.extend(line.writes.drain(..));
@@ -187,14 +196,17 @@ impl Queue {
         if line.stop { Turn::Stop } else { turn }
     }
 
-    fn nap(&self, line: &mut parking_lot::MutexGuard<'_, Line>) -> Turn {
+    fn nap(&self, line: &mut parking_lot::MutexGuard<'_, Line>, company: usize) -> Turn {
+        line.company = company;
         if line.is_pressing() {
             return Turn::Work;
         }
         line.resting = true;
+        let longest = if company > 1 { GATHER } else { NAP };
         self.wake
-            .wait_while_for(line, |line| line.resting && !line.stop, NAP);
+            .wait_while_for(line, |line| line.resting && !line.stop, longest);
         line.resting = false;
+        line.company = 1;
         if line.is_pressing() {
             Turn::Work
         } else {
@@ -220,7 +232,7 @@ impl Queue {
         if timed_out || line.stop {
             Turn::Rested
         } else {
-            self.nap(line)
+            self.nap(line, 1)
         }
     }
 }
@@ -228,6 +240,9 @@ impl Queue {
 impl Line {
     /// Somebody waits who should not.
     fn is_pressing(&self) -> bool {
-        0 < self.forced || SOON_IS_NOW <= self.writes.len() || !self.notices.is_empty() || self.stop
+        self.company.max(1) <= self.forced
+            || SOON_IS_NOW <= self.writes.len()
+            || !self.notices.is_empty()
+            || self.stop
     }
 }

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::{self, Checkpoint, Checkpointer, Gathered};
+use crate::demand::Demand;
 use crate::engine::{Base, Patience};
 use crate::journal::{Durability, Journal, JournalReader, Piece, Span};
 use crate::queue::{Notice, Queue, Rest, Turn, Waiting};
@@ -61,6 +62,7 @@ pub(crate) struct Writer {
     ran: Vec<Arc<dyn Waiting>>,
     notices: Vec<Notice>,
     settled: Vec<(LaneId, Position)>,
+    demand: Demand,
     /// Naps since something was last written.
     quiet_naps: u32,
     /// Batches that failed since one did not.
@@ -110,6 +112,7 @@ impl Writer {
             ran: Vec::new(),
             notices: Vec::new(),
             settled: Vec::new(),
+            demand: Demand::new(dirty_since),
             quiet_naps: 0,
             failures: 0,
             checkpoints: Checkpoints {
@@ -136,6 +139,8 @@ impl Writer {
             for notice in std::mem::take(&mut self.notices) {
                 self.heed(notice);
             }
+            let forced = self.waiting.iter().filter(|job| job.is_forced()).count();
+            self.demand.came(forced, self.shared.options.clock.now());
             let wrote = self.batch();
             self.quiet_naps = if wrote {
                 0
@@ -156,7 +161,9 @@ impl Writer {
             return Rest::None;
         }
         if self.closing.is_empty() && self.quiet_naps < QUIET_NAPS {
-            return Rest::Nap;
+            return Rest::Nap {
+                company: self.demand.company(),
+            };
         }
         Rest::Sleep(if self.is_dirty() {
             self.shared.options.checkpoint_after

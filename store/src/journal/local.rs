@@ -388,3 +388,118 @@ fn failure(doing: &str, error: &io::Error) -> StoreError {
     }
     StoreError::Failed(format!("could not {doing} a journal segment: {error}").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::recover::Search;
+    use crate::{FileKind, Partition};
+    use gridpost_model::subscription::LaneId;
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn open(folder: &Path, checkpoint: Position) -> (Local, Vec<Position>) {
+        let disk = Disk::default();
+        let search = Search {
+            folder,
+            disk: &disk,
+            checkpoint,
+            accept_damage: false,
+        };
+        let mut frames = Vec::new();
+        let found = search.run(&mut |frame| frames.push(frame.at())).unwrap();
+        (Local::new(folder, &disk, found, false), frames)
+    }
+
+    fn append(journal: &mut Local, size_bytes: usize) -> Span {
+        let mut batch = Builder::new();
+        batch.partition(Partition(1));
+        batch.put(1, b"key", &vec![7; size_bytes]);
+        batch.settled(LaneId(1), std::iter::once(Position(5)));
+        let span = journal.append(&mut batch, Durability::Synced, NOW).unwrap();
+        journal.reveal();
+        span
+    }
+
+    /// Waits for the thread that prepares spares.
+    fn until_ready(journal: &Local) {
+        while !journal.spares.is_stocked() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_recycled_segment_never_replays_its_previous_life() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (mut journal, _) = open(folder.path(), Position::START);
+        // A growing segment, then a prepared one, filled with frames of one size up to the end.
+        append(&mut journal, 2 << 20);
+        until_ready(&journal);
+        let size = 1000;
+        let first = append(&mut journal, size).start;
+        let used = segment::split(first).0;
+        let mut last = first;
+        while segment::split(last).0 == used {
+            last = append(&mut journal, size << 10).start;
+        }
+        // Given up, it is used again under another number once the spares before it are used up.
+        until_ready(&journal);
+        journal.spares.take(0).unwrap();
+        journal.trim(Position(last.0 - segment::split(last).1));
+        let mut begun = Vec::new();
+        loop {
+            until_ready(&journal);
+            journal.leave_active();
+            begun.push(append(&mut journal, size).start);
+            let segment = journal
+                .active
+                .as_ref()
+                .map(|active| Arc::clone(&active.segment));
+            if segment.is_some_and(|segment| !segment.header.fresh) {
+                break;
+            }
+        }
+        // At the same places where the earlier life had frames there are frames now, and earlier ones behind them.
+        begun.push(append(&mut journal, size << 10).start);
+        let number = segment::split(journal.end).0;
+        drop(journal);
+        let path = segment::path(folder.path(), number);
+        let file = Disk::default()
+            .open(&path, FileKind::Segment(number))
+            .unwrap();
+        let mut rest = vec![0; 1 << 20];
+        file.read_exact_at(&mut rest, 32 << 20).unwrap();
+        assert!(
+            rest.iter().any(|byte| *byte != 0),
+            "the earlier life is still in the file"
+        );
+
+        let (journal, frames) = open(folder.path(), segment::first_frame(segment::split(last).0));
+        assert!(frames.ends_with(&begun), "{frames:?} {begun:?}");
+        assert_eq!(journal.end, journal.reader().tail());
+        let mut read = Vec::new();
+        let visit = &mut |frame: &Frame<'_>| {
+            read.push(frame.at());
+            ControlFlow::Continue(())
+        };
+        journal.reader().read(Position::START, visit).unwrap();
+        assert_eq!(read, frames);
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_what_was_given_up() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (mut journal, _) = open(folder.path(), Position::START);
+        let first = append(&mut journal, 100).start;
+        journal.leave_active();
+        let second = append(&mut journal, 100).start;
+        journal.trim(second);
+        let mut read = Vec::new();
+        let visit = &mut |frame: &Frame<'_>| {
+            read.push(frame.at());
+            ControlFlow::Continue(())
+        };
+        journal.reader().read(first, visit).unwrap();
+        assert_eq!((read, journal.reader().oldest()), (vec![second], second));
+    }
+}

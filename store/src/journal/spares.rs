@@ -92,6 +92,13 @@ impl Spares {
         !self.pool.shelf.lock().ready.is_empty()
     }
 
+    /// Whether all spares are ready.
+    #[cfg(test)]
+    pub(super) fn is_stocked(&self) -> bool {
+        let shelf = self.pool.shelf.lock();
+        shelf.ordered == 0 && SPARES <= shelf.ready.len()
+    }
+
     /// A prepared file when there is one, otherwise a new and empty one that grows as it is written.
     pub(super) fn take(&self, after: u64) -> io::Result<Spare> {
         let number = {
