@@ -2,8 +2,6 @@
 //!
 //! Promise: everything below `server` that needs chance takes it from here, so that a seed replays a run.
 
-use std::fmt::Write as _;
-
 /// A source of random numbers. The server's is seeded by the operating system, a test's by a number it prints.
 pub trait Chance: Send + Sync + 'static {
     /// Fills `bytes` with random values. Strong enough for keys and tokens when the server made the source.
@@ -30,12 +28,14 @@ impl dyn Chance {
         self.fill(&mut bytes);
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 0x0f)]);
         let mut text = String::with_capacity(36);
         for (index, byte) in bytes.iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 text.push('-');
             }
-            let _ = write!(text, "{byte:02x}");
+            text.push(digit(byte >> 4));
+            text.push(digit(*byte));
         }
         text
     }

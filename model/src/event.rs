@@ -147,7 +147,7 @@ impl Event {
     /// The object lacks a field of the envelope.
     pub fn from_event_grid_json(json: Bytes, published: Timestamp) -> Result<Self, NotAnEvent> {
         let envelope: Envelope<'_> = serde_json::from_slice(&json)?;
-        Ok(Self {
+        let mut event = Self {
             schema: EventSchema::EventGrid,
             id: envelope.id.as_ref().into(),
             topic: envelope.topic.as_ref().into(),
@@ -155,8 +155,10 @@ impl Event {
             subject: envelope.subject.as_ref().into(),
             data_version: envelope.data_version.as_ref().into(),
             published,
-            json: json.clone(),
-        })
+            json: Bytes::new(),
+        };
+        event.json = json;
+        Ok(event)
     }
 
     /// The event as a CloudEvents 1.0 object (structured mode).

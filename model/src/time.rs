@@ -137,7 +137,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        let ticks = i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX);
+        let ticks = ticks_of(span);
         Self(self.0.saturating_add(ticks).min(Self::FAR_FUTURE.0))
     }
 }
@@ -146,9 +146,13 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
 
     fn sub(self, span: Duration) -> Self {
-        let ticks = i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX);
+        let ticks = ticks_of(span);
         Self(self.0.saturating_sub(ticks))
     }
+}
+
+fn ticks_of(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX)
 }
 
 /// A future that ends when a clock has reached a moment.
