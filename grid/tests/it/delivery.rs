@@ -126,7 +126,7 @@ async fn section_5_1_a_cloud_event_arrives_as_a_single_object() {
     let endpoint = Endpoint::agreeing().await;
     world
         .subscribe_with(&endpoint, |spec| {
-            spec.delivery_schema = DeliverySchema::CloudEvents
+            spec.delivery_schema = DeliverySchema::CloudEvents;
         })
         .await;
     world.text("e1", "15550001").await;
