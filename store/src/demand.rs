@@ -46,7 +46,7 @@ impl Demand {
     /// How many should share the next sync: those that come within `GATHER`.
     pub(crate) fn company(&self) -> usize {
         // A float to an integer saturates, and the rate is never negative.
-        ((self.per_second * GATHER.as_secs_f64()) as usize).clamp(1, MOST)
+        ((self.per_second * std::env::var("GP_GATHER").ok().and_then(|t| t.parse::<f64>().ok()).map_or(GATHER.as_secs_f64(), |u| u/1e6)) as usize).clamp(1, MOST)
     }
 }
 

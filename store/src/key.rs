@@ -108,3 +108,37 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
         self.2.write(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(key: impl Key) -> Vec<u8> {
+        let mut out = Vec::new();
+        key.write(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn text_with_a_nul_is_refused() {
+        assert_eq!("a\0b".write(&mut Vec::new()), Err(BadKey));
+        assert_eq!(("a", "b\0").write(&mut Vec::new()), Err(BadKey));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_values_do(
+            one in ("[^\0]{0,4}", any::<i64>(), any::<u64>()),
+            other in ("[^\0]{0,4}", any::<i64>(), any::<u64>()),
+        ) {
+            prop_assert_eq!(bytes(one.clone()).cmp(&bytes(other.clone())), one.cmp(&other));
+        }
+
+        #[test]
+        fn moments_sort_as_they_come(one: i64, other: i64) {
+            let key = |ticks| bytes((LaneId(1), Timestamp::from_ticks(ticks), Position(3)));
+            prop_assert_eq!(key(one).cmp(&key(other)), one.cmp(&other));
+        }
+    }
+}

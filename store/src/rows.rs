@@ -203,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const NUMBERS: Table<u32> = Table::new(1, "numbers");
+    const NUMBERS: Table<u32> = Table::new(1, "rows");
 
     fn put(layer: &mut Layer, partition: u16, key: u64, row: Option<u32>) {
         let space = Space {

@@ -18,6 +18,13 @@ pub struct TableRecord {
 
 /// The tables, by number.
 pub const TABLES: &[TableRecord] = &[
+    // For the store's own tests; no store in use has it.
+    TableRecord {
+        id: 1,
+        name: "rows",
+        owner: "store",
+        since: "0.1.0",
+    },
     TableRecord {
         id: 20,
         name: "topics",
@@ -110,6 +117,30 @@ pub const TABLES: &[TableRecord] = &[
     },
 ];
 
+/// Whether a table is listed under this number and name.
+pub(crate) const fn lists(id: u16, name: &str) -> bool {
+    let mut index = 0;
+    while index < TABLES.len() {
+        let table = &TABLES[index];
+        if table.id == id {
+            return same(table.name.as_bytes(), name.as_bytes());
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut index = 0;
+    while index < one.len() && index < other.len() {
+        if one[index] != other[index] {
+            return false;
+        }
+        index += 1;
+    }
+    one.len() == other.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +150,11 @@ mod tests {
         assert!(TABLES.windows(2).all(|pair| pair[0].id < pair[1].id));
         let names: std::collections::HashSet<_> = TABLES.iter().map(|table| table.name).collect();
         assert_eq!(names.len(), TABLES.len());
+    }
+
+    #[test]
+    fn a_table_is_listed_by_number_and_name() {
+        assert!(lists(20, "topics"));
+        assert!(!lists(20, "topic") && !lists(20, "topicss") && !lists(999, "topics"));
     }
 }

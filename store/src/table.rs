@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::{BadKey, Key, Partition};
+use crate::{BadKey, Key, Partition, schema};
 
 /// A table of `V`, its rows ordered by key. Rows are stored as JSON, so that a later version can read them.
 ///
@@ -16,7 +16,14 @@ pub struct Table<V> {
 
 impl<V> Table<V> {
     /// Names a table. The number is what is stored; it is given once and never used again.
+    ///
+    /// # Panics
+    /// `schema` does not list it under this number and name. Tables are constants, so this fails to compile.
     pub const fn new(id: u16, name: &'static str) -> Self {
+        assert!(
+            schema::lists(id, name),
+            "the table is not listed in store/src/schema.rs"
+        );
         Self {
             id,
             name,

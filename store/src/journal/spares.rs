@@ -23,7 +23,7 @@ use crate::disk::{self, Disk, DiskFile};
 /// How many segments stand ready. One is used up in no less than 50 ms, one is made in about 40.
 const SPARES: usize = 2;
 /// A store that never wrote this much does not get spares: they take 128 MiB of disk.
-pub(super) const WORTHWHILE_BYTES: u64 = 1 << 20;
+pub(super) const WORTHWHILE_BYTES: u64 = 256 << 10;
 /// Zeros are written and synced in pieces, so that a publisher's sync never waits behind much of them.
 const PIECE_BYTES: usize = 1 << 20;
 
