@@ -48,6 +48,17 @@ class Server:
         return answer.json()["messageId"]
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure is shown with what the server thinks it still has to deliver."""
+    report = (yield).get_result()
+    if report.failed:
+        page = requests.get(f"{Server().endpoint}/metrics", timeout=10).text
+        wanted = ("gridpost_lane_", "gridpost_pending_", "gridpost_attempts_failed", "gridpost_store_")
+        lines = [line for line in page.splitlines() if line.startswith(wanted) and line[-2:] != " 0"]
+        report.sections.append(("what the server has to say (zeros left out)", "\n".join(lines)))
+
+
 @pytest.fixture(scope="session")
 def server() -> Server:
     return Server()
@@ -112,6 +123,7 @@ def subscribe(
         *,
         scope: str = server.communication_resource,
         schema: str = "EventGridSchema",
+        wait: bool = True,
         **conditions: object,
     ) -> EventSubscription:
         name = f"test-{uuid.uuid4().hex[:12]}"
@@ -121,7 +133,8 @@ def subscribe(
             filter=EventSubscriptionFilter(**conditions),
             event_delivery_schema=schema,
         )
-        return event_grid.event_subscriptions.begin_create_or_update(scope, name, wanted).result()
+        subscriptions = event_grid.event_subscriptions
+        return subscriptions.begin_create_or_update(scope, name, wanted, polling=wait).result()
 
     yield make
     for scope, name in made:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from azure.core.exceptions import HttpResponseError
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient, SystemEventNames
-from azure.core.credentials import AzureKeyCredential
 from azure.mgmt.eventgrid import EventGridManagementClient
 from azure.mgmt.eventgrid.models import EventSubscription, Topic
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
@@ -109,7 +109,8 @@ def test_a_person_can_validate_by_visiting_the_url(
     subscribe: Callable[..., EventSubscription],
 ) -> None:
     slow = make_webhook(validates=False)
-    made = subscribe(slow, included_event_types=[RECEIVED])
+    # Without `wait=False` the client would poll until somebody has visited the URL.
+    made = subscribe(slow, wait=False, included_event_types=[RECEIVED])
     assert made.provisioning_state == "AwaitingManualAction"
 
     [handshake] = slow.requests()
@@ -140,16 +141,22 @@ def test_the_deletion_notice_names_the_subscription(
     assert event.data["eventSubscriptionId"].lower() == made.id.lower()
 
 
+@pytest.fixture
+def topic(server: Server, event_grid: EventGridManagementClient) -> Iterator[Topic]:
+    """A custom topic, removed after the subscriptions on it."""
+    topics = event_grid.topics
+    yield topics.begin_create_or_update(server.group, "orders", Topic(location="local")).result()
+    topics.begin_delete(server.group, "orders").result()
+
+
 def test_a_custom_topic_takes_events_from_the_publisher_client(
     server: Server,
     event_grid: EventGridManagementClient,
+    topic: Topic,
     webhook: Webhook,
     subscribe: Callable[..., EventSubscription],
 ) -> None:
-    topic = event_grid.topics.begin_create_or_update(
-        server.group, "orders", Topic(location="local")
-    ).result()
-    key = event_grid.topics.list_shared_access_keys(server.group, "orders").key1
+    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
     subscribe(webhook, scope=topic.id, subject_begins_with="orders/")
 
     publisher = EventGridPublisherClient(topic.endpoint, AzureKeyCredential(key))
@@ -159,7 +166,10 @@ def test_a_custom_topic_takes_events_from_the_publisher_client(
     ]
     publisher.send(sent)
 
-    event = webhook.wait_for_event(lambda event: event.id == sent[0].id, "order")
+    event = webhook.wait_for_event(lambda event: event.id == str(sent[0].id), "order")
     assert (event.subject, event.data) == ("orders/1", {"total": 12.5})
     assert event.topic.lower() == topic.id.lower()
-    event_grid.topics.begin_delete(server.group, "orders").result()
+
+    stranger = EventGridPublisherClient(topic.endpoint, AzureKeyCredential("c29tZWJvZHk="))
+    with pytest.raises(ClientAuthenticationError):
+        stranger.send(sent)
