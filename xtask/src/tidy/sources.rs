@@ -6,8 +6,11 @@ use std::path::Path;
 
 use super::{Complaint, Text};
 
-/// A longer file is nearly always a mixture of two ideas.
+/// A longer file is nearly always a mixture of two ideas. Tests that close a file do not count.
 const LINES: usize = 600;
+
+/// Scenarios stand beside one another and do not tangle, so a file of nothing else may be longer.
+const SCENARIO_LINES: usize = 1000;
 
 /// Files that may be longer, each with the reason.
 const LONGER: &[(&str, &str)] = &[];
@@ -40,20 +43,35 @@ fn heading(file: &Text) -> Option<Complaint> {
 }
 
 fn length(file: &Text, longer: &[(&str, &str)]) -> Option<Complaint> {
-    let lines = file.text.lines().count();
+    let (lines, most) = (lines(file), most(file));
     let allowed = longer.iter().any(|(path, _)| Path::new(path) == file.path);
     let what = || {
         format!(
-            "{lines} lines, more than {LINES}: split it by idea, or list it with a reason in xtask/src/tidy/sources.rs"
+            "{lines} lines, more than {most}: split it by idea, or list it with a reason in xtask/src/tidy/sources.rs"
         )
     };
-    (lines > LINES && !allowed).then(|| Complaint::new(&file.path, what()))
+    (lines > most && !allowed).then(|| Complaint::new(&file.path, what()))
+}
+
+fn lines(file: &Text) -> usize {
+    file.text
+        .lines()
+        .take_while(|line| *line != "#[cfg(test)]")
+        .count()
+}
+
+fn most(file: &Text) -> usize {
+    let is_scenarios = file
+        .path
+        .components()
+        .any(|part| part.as_os_str() == "tests");
+    if is_scenarios { SCENARIO_LINES } else { LINES }
 }
 
 /// An exception nobody needs any more.
 fn outdated(path: &str, files: &[Text]) -> Option<Complaint> {
     let file = files.iter().find(|file| file.path == Path::new(path));
-    let needed = file.is_some_and(|file| file.text.lines().count() > LINES);
+    let needed = file.is_some_and(|file| lines(file) > most(file));
     (!needed).then(|| {
         Complaint::new(
             Path::new(path),
@@ -126,6 +144,14 @@ mod tests {
         assert!(length(&long, &[]).is_some());
         assert!(length(&long, &[("table.rs", "a table")]).is_none());
         assert!(length(&text("a.rs", &"x\n".repeat(LINES)), &[]).is_none());
+        assert!(length(&text("grid/tests/it/a.rs", &"x\n".repeat(LINES + 1)), &[]).is_none());
+    }
+
+    #[test]
+    fn tests_that_close_a_file_do_not_make_it_long() {
+        let product = "x\n".repeat(LINES);
+        let file = text("a.rs", &format!("{product}#[cfg(test)]\n{product}"));
+        assert!(length(&file, &[]).is_none());
     }
 
     #[test]
