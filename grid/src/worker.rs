@@ -169,8 +169,8 @@ impl Worker {
             Err(_) => return Err(Failure::Resolution),
         };
         let clock = Arc::clone(&self.lane.shared.clock);
-        if let Some(line) = &mut self.line
-            && !line.leads_to(endpoint).await
+        if let Some(line) = &self.line
+            && !line.leads_to(endpoint)
         {
             self.line = None;
         }
@@ -236,8 +236,8 @@ impl Drop for Worker {
 }
 
 impl Line {
-    async fn leads_to(&mut self, endpoint: &Endpoint) -> bool {
-        self.endpoint.is_same(endpoint) && self.connection.is_ready().await
+    fn leads_to(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint.is_same(endpoint) && self.connection.is_open()
     }
 }
 

@@ -52,15 +52,6 @@ impl Connection {
         !self.closed && self.sender.is_ready()
     }
 
-    /// Whether another request can be sent now, after the connection had a chance to finish the last one.
-    pub(crate) async fn is_ready(&mut self) -> bool {
-        poll_fn(|context| {
-            self.poll_idle(context);
-            Poll::Ready(self.is_open())
-        })
-        .await
-    }
-
     /// Lets the connection notice that the other side hung up. Registers the task's waker.
     pub(crate) fn poll_idle(&mut self, context: &mut Context<'_>) {
         if !self.closed && self.driver.as_mut().poll(context).is_ready() {

@@ -402,6 +402,29 @@ async fn a_connection_is_used_again_whatever_the_answer_says() {
 }
 
 #[tokio::test]
+async fn busy_connections_are_used_again_without_a_pause_between() {
+    let world = World::start();
+    let endpoint = Endpoint::start(answering(503)).await;
+    world.subscribe("es1", &endpoint).await;
+    for number in 0..10 {
+        world.text(&format!("first{number}"), "15550001").await;
+        endpoint.event(number + 1).await;
+        world.quiet().await;
+    }
+    // Held back by probation, so that every worker has its next event before its last answer was read.
+    world.texts(600).await;
+    let before = endpoint.connections();
+    endpoint.answer(|_| Reply::Says(200, Vec::new(), "x".repeat(1_000)));
+    world.advance(minutes(1));
+    until("everything is delivered", || {
+        let pending = world.grid.pending();
+        pending.is_quiet() && pending.waiting == 0 && pending.held == 0
+    })
+    .await;
+    assert!(endpoint.connections() - before <= 64);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_closed_while_idle_is_replaced_without_a_failure() {
     let world = World::start();
     let endpoint = Endpoint::start(|seen| match Reply::agreeing(seen) {
