@@ -24,7 +24,7 @@ pub(crate) enum Tool {
 
 /// A Cargo command that finds the tool; its first argument is still the tool's name.
 pub(crate) fn cargo_tool(tool: Tool) -> Result<Command> {
-    let have_nextest = || answers(cargo(["nextest", "--version"]));
+    let have_nextest = || answers(&mut cargo(["nextest", "--version"]));
     if tool == Tool::Nextest && have_nextest() {
         return Ok(cargo::<&str>([]));
     }
