@@ -10,7 +10,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use gridpost_grid::topics::Topic;
 use gridpost_model::Secret;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 
 use crate::auth::sas::{self, SasError};
 use crate::auth::{allow, bearer};
@@ -21,6 +22,11 @@ mod body;
 
 /// The limit of a whole body, as the real service has it.
 const MAX_BODY_BYTES: usize = 1_536_000;
+
+const SAS_KEY: HeaderName = HeaderName::from_static("aeg-sas-key");
+const SAS_TOKEN: HeaderName = HeaderName::from_static("aeg-sas-token");
+const SUPPORTED_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 /// Whether the request is for the publish endpoint of a topic.
 pub fn is_for_us(request: &Request) -> bool {
@@ -88,10 +94,10 @@ fn topic_name<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 
 /// Header, then token, then bearer, then query: the first credential found decides.
 fn authenticate(parts: &Parts, topic: &Topic, head: &request::Parts) -> Result<(), PublishRefusal> {
-    if let Some(key) = head.headers.get("aeg-sas-key") {
+    if let Some(key) = head.headers.get(&SAS_KEY) {
         return check_key(parts, topic, head, key.to_str().unwrap_or_default());
     }
-    if let Some(token) = head.headers.get("aeg-sas-token") {
+    if let Some(token) = head.headers.get(&SAS_TOKEN) {
         return check_sas(parts, topic, head, token.to_str().unwrap_or_default());
     }
     if let Some(value) = head.headers.get(header::AUTHORIZATION) {
@@ -211,7 +217,7 @@ fn check_authorization(
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, PublishRefusal> {
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, PublishRefusal> {
     let too_large = || body::too_large(MAX_BODY_BYTES);
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -249,12 +255,9 @@ fn schema_probe(parts: &Parts) -> Response {
 }
 
 fn put_service_headers(parts: &Parts, headers: &mut HeaderMap) {
-    headers.insert(
-        "api-supported-versions",
-        HeaderValue::from_static("2018-01-01"),
-    );
-    if let Ok(request_id) = HeaderValue::from_str(&parts.chance.uuid()) {
-        headers.insert("x-ms-request-id", request_id);
+    headers.insert(SUPPORTED_VERSIONS, HeaderValue::from_static("2018-01-01"));
+    if let Ok(request_id) = HeaderValue::from_maybe_shared(Bytes::from(parts.chance.uuid())) {
+        headers.insert(REQUEST_ID, request_id);
     }
 }
 

@@ -34,6 +34,11 @@ impl ResourceId {
         &self.text
     }
 
+    /// The path as it was first written, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The last segment.
     pub fn name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()

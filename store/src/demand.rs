@@ -20,6 +20,8 @@ pub(crate) struct Demand {
     began: Timestamp,
     came: usize,
     per_second: f64,
+    /// The most that came at once, slowly forgotten: who writes alone has no company, however fast.
+    at_once: usize,
 }
 
 impl Demand {
@@ -28,12 +30,14 @@ impl Demand {
             began: now,
             came: 0,
             per_second: 0.0,
+            at_once: 0,
         }
     }
 
     /// That many came since the last call.
     pub(crate) fn came(&mut self, writes: usize, now: Timestamp) {
         self.came += writes;
+        self.at_once = writes.max(self.at_once - self.at_once.div_ceil(8));
         let span = now.since(self.began);
         if span < WINDOW {
             return;
@@ -46,7 +50,8 @@ impl Demand {
     /// How many should share the next sync: those that come within `GATHER`.
     pub(crate) fn company(&self) -> usize {
         // A float to an integer saturates, and the rate is never negative.
-        ((self.per_second * std::env::var("GP_GATHER").ok().and_then(|t| t.parse::<f64>().ok()).map_or(GATHER.as_secs_f64(), |u| u/1e6)) as usize).clamp(1, MOST)
+        let soon = (self.per_second * GATHER.as_secs_f64()) as usize;
+        soon.min(self.at_once).clamp(1, MOST)
     }
 }
 
@@ -68,13 +73,22 @@ mod tests {
     }
 
     #[test]
+    fn an_author_who_is_fast_and_alone_waits_for_nobody() {
+        let mut demand = Demand::new(at(0));
+        for turn in 1..100 {
+            demand.came(1, at(turn * 150));
+        }
+        assert_eq!(demand.company(), 1);
+    }
+
+    #[test]
     fn many_authors_share_a_sync() {
         let mut demand = Demand::new(at(0));
         for turn in 1..100 {
             demand.came(10, at(turn * 300));
         }
         assert!(
-            (12..=17).contains(&demand.company()),
+            (8..=17).contains(&demand.company()),
             "{}",
             demand.company()
         );

@@ -29,9 +29,6 @@ pub(crate) const NAP: Duration = Duration::from_millis(5);
 /// whatever it carries.
 pub(crate) const GATHER: Duration = Duration::from_micros(500);
 
-/// How often the writer looks whether company still comes.
-const TICK: Duration = Duration::from_micros(100);
-
 /// A write as the queue sees it.
 pub(crate) trait Waiting: Send + Sync {
     /// Whether its author waits for a sync.
@@ -204,30 +201,12 @@ impl Queue {
         if line.is_pressing() {
             return Turn::Work;
         }
-        if company > 1 {
-            self.gather(line);
-        } else {
-            self.rest_for(line, NAP);
-        }
+        self.rest_for(line, if company > 1 { GATHER } else { NAP });
         line.company = 1;
         if line.is_pressing() {
             Turn::Work
         } else {
             Turn::Rested
-        }
-    }
-
-    /// Waits for company as long as it keeps coming: when nobody has come for a while, everybody who writes is here.
-    fn gather(&self, line: &mut parking_lot::MutexGuard<'_, Line>) {
-        let mut seen = usize::MAX;
-        let span = std::env::var("GP_GATHER").ok().and_then(|t| t.parse::<u64>().ok()).map_or(GATHER, Duration::from_micros);
-        let tick = std::env::var("GP_TICK").ok().and_then(|t| t.parse::<u64>().ok()).map_or(TICK, Duration::from_micros);
-        for _ in 0..span.as_micros() / tick.as_micros() {
-            self.rest_for(line, tick);
-            if line.is_pressing() || (0 < line.forced && line.forced == seen) {
-                return;
-            }
-            seen = line.forced;
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) fn read(
         ));
     }
     check_sizes(body)?;
-    let topic_text: Arc<str> = topic.as_str().into();
+    let topic_text = topic.shared();
     elements
         .iter()
         .map(|element| element.to_event(&topic_text, now))
