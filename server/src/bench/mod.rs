@@ -7,6 +7,7 @@
 mod cases;
 mod endpoint;
 mod load;
+mod measure;
 mod relay;
 mod report;
 mod stopwatch;
