@@ -403,14 +403,20 @@ impl<'a> Bench<'a> {
         subject
             .subscribe(&topic_id("waiting"), "failing", failing.address, "")
             .await?;
-        failing.answer(Answer::Fail);
+        failing.answer(Answer::FailMost);
         let without = self
             .saturate("none in retry", &subject, &target, &endpoint, 64, 1)
             .await?;
-        closed_loop(&fill, 4, Until::Events(100_000)).await;
-        // After the attempts at 0, 10, 30 and 60 s everything waits until minute five.
+        // One in nine arrives at each attempt, so that many are left after the attempts at 0, 10, 30 and 60 s. The
+        // next one is at minute five.
+        closed_loop(&fill, 4, Until::Events(165_000)).await;
         super::report_step("letting 100,000 events fail until their next attempt is minutes away");
-        stopwatch::pause(Duration::from_secs(95)).await;
+        stopwatch::pause(Duration::from_secs(85)).await;
+        let waiting = subject.waiting().await?;
+        ensure!(
+            waiting >= 100_000,
+            "only {waiting} events wait for their next attempt"
+        );
         let with = self
             .saturate("100,000 in retry", &subject, &target, &endpoint, 64, 1)
             .await?;

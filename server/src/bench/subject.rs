@@ -195,6 +195,16 @@ impl Subject {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Bytes>) -> anyhow::Result<Value> {
+        let answer = self.fetch(method, path, body).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+    }
+
+    async fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> anyhow::Result<Bytes> {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         super::spawn(async move {
@@ -224,13 +234,24 @@ impl Subject {
             "{path} answered {status}: {}",
             String::from_utf8_lossy(&body)
         );
-        Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
+        Ok(body)
+    }
+
+    /// Deliveries that wait for their next attempt.
+    pub(super) async fn waiting(&self) -> anyhow::Result<u64> {
+        const GAUGE: &str = "gridpost_pending_deliveries{state=\"waiting\"}";
+        let metrics = self.fetch(Method::GET, "/metrics", None).await?;
+        let metrics = String::from_utf8_lossy(&metrics);
+        Ok(number_after(&metrics, GAUGE))
     }
 
     /// What the process has used so far.
     pub(super) fn usage(&self) -> anyhow::Result<Usage> {
         let written_bytes = self.device.map_or(Ok(0), disk_written_bytes)?;
-        Ok(Usage { written_bytes, ..usage_of(self.process.id())? })
+        Ok(Usage {
+            written_bytes,
+            ..usage_of(self.process.id())?
+        })
     }
 
     /// Ends the process as a power switch would.
@@ -290,7 +311,8 @@ fn disk_written_bytes((major, minor): (u32, u32)) -> anyhow::Result<u64> {
     let statistics = std::fs::read_to_string("/proc/diskstats")?;
     let sectors = statistics.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let ours = fields.first() == Some(&major.as_str()) && fields.get(1) == Some(&minor.as_str());
+        let ours =
+            fields.first() == Some(&major.as_str()) && fields.get(1) == Some(&minor.as_str());
         ours.then(|| fields.get(9)?.parse::<u64>().ok()).flatten()
     });
     Ok(sectors.unwrap_or(0) * SECTOR_BYTES)
