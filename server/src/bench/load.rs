@@ -87,7 +87,7 @@ pub(super) async fn closed_loop(target: &Target, connections: usize, until: Unti
     }
     let mut total = Published::none();
     while let Some(part) = publishers.join_next().await {
-        total.add(part.unwrap_or_else(|_| Published::none()));
+        total.add(&part.unwrap_or_else(|_| Published::none()));
     }
     total.elapsed = stopwatch::since(started);
     total
@@ -111,7 +111,7 @@ pub(super) async fn open_loop(target: &Target, per_second: f64, span: Duration) 
     }
     let mut total = Published::none();
     while let Some(part) = publishers.join_next().await {
-        total.add(part.unwrap_or_else(|_| Published::none()));
+        total.add(&part.unwrap_or_else(|_| Published::none()));
     }
     total.elapsed = stopwatch::since(started);
     total
@@ -127,7 +127,7 @@ impl Published {
         }
     }
 
-    fn add(&mut self, part: Self) {
+    fn add(&mut self, part: &Self) {
         self.accepted += part.accepted;
         self.refused += part.refused;
         let merged = self.latency.add(&part.latency);
