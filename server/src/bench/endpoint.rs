@@ -165,15 +165,15 @@ async fn answer(
     let answer = *state.answers.lock();
     match answer {
         Answer::Accept => state.count(&body),
-        Answer::FailMost
-            if state
+        Answer::FailMost => {
+            if !state
                 .asked
                 .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(9) =>
-        {
-            ()
+                .is_multiple_of(9)
+            {
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            }
         }
-        Answer::FailMost => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
         Answer::Hang => std::future::pending().await,
     }
     Ok(response)
