@@ -94,7 +94,17 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && wants_json(std::env::args()) => {
+            let words = error.render().to_string();
+            let words = words.trim().trim_start_matches("error: ");
+            let failure = Failure::said(Exit::Usage, words);
+            Output::new(Format::Json).failure(&failure);
+            return failure.exit.into();
+        }
+        Err(error) => error.exit(),
+    };
     let output = Output::new(cli.common.output);
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,6 +113,13 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Whether a command line that cannot be understood asks for JSON.
+fn wants_json(words: impl Iterator<Item = String>) -> bool {
+    let words: Vec<String> = words.collect();
+    words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair == ["--output", "json"])
 }
 
 fn run(cli: Cli, output: Output) -> Result<(), Failure> {
@@ -204,6 +221,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_line_that_asks_for_json_is_answered_in_json_even_when_it_is_wrong() {
+        let asks = |line: &str| wants_json(line.split(' ').map(str::to_owned));
+        assert!(asks("gridpost nonsense --output json"));
+        assert!(asks("gridpost --output=json nonsense"));
+        assert!(!asks("gridpost --output human json"));
     }
 
     #[test]
