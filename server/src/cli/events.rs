@@ -12,6 +12,12 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Exit, Failure, Output};
 
+/// The server waits no longer than so many seconds.
+const LONGEST_WAIT: u64 = 120;
+
+/// Of an endpoint's answer, as many characters are shown.
+const SHOWN_OF_ANSWER: usize = 200;
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Show what happens as it happens, until Ctrl-C
@@ -28,8 +34,8 @@ pub(super) enum Command {
         /// What its subject begins with
         #[arg(long)]
         subject: Option<String>,
-        /// How many seconds to wait
-        #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+        /// How many seconds to wait, at most 120
+        #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LONGEST_WAIT))]
         timeout: u64,
     },
     /// Tell everything about one event: who wanted it, who refused it and why, every attempt, the next one
@@ -65,9 +71,12 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
 
 async fn tail(client: &Client, count: Option<u64>, output: Output) -> Result<(), Failure> {
     let mut stream = client.stream("events").await?;
+    output
+        .note("Watching, until Ctrl-C. Every text raises something: `gridpost sms receive hello`");
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
-        match stream.next().await? {
+        // A server that was killed ends the stream in the middle, which is the same news.
+        match stream.next().await.ok().flatten() {
             Some(activity) => output.item(&activity, line),
             None => return Err(Failure::said(Exit::NoServer, "the server has stopped")),
         }
@@ -154,14 +163,20 @@ fn one_subscription(subscription: &Value) -> String {
     let mut text = format!(
         "\n  {}: {}. {}\n    endpoint  {}\n",
         render::plain(&subscription["name"]),
-        render::plain(&subscription["fate"]),
+        fate(&subscription["fate"]),
         render::plain(&subscription["because"]),
         render::plain(&subscription["endpoint"]),
     );
+    let mut last = 0;
     for attempt in subscription["attempts"]
         .as_array()
         .map_or(&[][..], Vec::as_slice)
     {
+        let number = attempt["number"].as_u64().unwrap_or_default();
+        if number <= last {
+            text.push_str("    became a dead letter, and was redriven\n");
+        }
+        last = number;
         text.push_str(&format!(
             "    attempt {} at {}: {} {} after {:.1} ms\n",
             attempt["number"],
@@ -170,6 +185,10 @@ fn one_subscription(subscription: &Value) -> String {
             render::first(attempt, &["status", "failure"]),
             attempt["tookMs"].as_f64().unwrap_or_default(),
         ));
+        let answer = render::plain(&attempt["response"]["body"]);
+        if !answer.trim().is_empty() {
+            text.push_str(&format!("      answered: {}\n", shortened(&answer)));
+        }
     }
     for (field, words) in [
         ("nextAttempt", "next attempt"),
@@ -181,6 +200,25 @@ fn one_subscription(subscription: &Value) -> String {
         }
     }
     text
+}
+
+/// What became of a delivery, in words.
+fn fate(fate: &Value) -> String {
+    match fate.as_str() {
+        Some("deadLettered") => "dead letter".to_owned(),
+        Some("notThen") => "not then".to_owned(),
+        _ => render::plain(fate),
+    }
+}
+
+/// The beginning of an endpoint's answer, on one line.
+fn shortened(answer: &str) -> String {
+    let words: Vec<&str> = answer.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(SHOWN_OF_ANSWER) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u64) -> String {
@@ -237,6 +275,23 @@ mod tests {
              endpoint  https://e\n    attempt 1 at 2026-11-22T00:00:01Z: Busy 503 after 2.2 ms\n    next attempt \
              2026-11-22T00:00:31Z\n\n"
         );
+    }
+
+    #[test]
+    fn an_explanation_shows_what_endpoints_answered_and_where_a_redrive_began() {
+        let told = one_subscription(&json!({
+            "name": "orders", "fate": "deadLettered", "because": "It failed.", "endpoint": "https://e", "attempts": [
+                {"number": 1, "at": "then", "outcome": "BadRequest", "status": 400, "tookMs": 1, "response": {"body": "no\nsuch order"}},
+                {"number": 1, "at": "later", "outcome": "Busy", "status": 503, "tookMs": 1, "response": {"body": ""}},
+            ],
+        }));
+        assert_eq!(
+            told,
+            "\n  orders: dead letter. It failed.\n    endpoint  https://e\n    attempt 1 at then: BadRequest 400 after \
+             1.0 ms\n      answered: no such order\n    became a dead letter, and was redriven\n    attempt 1 at later: \
+             Busy 503 after 1.0 ms\n"
+        );
+        assert_eq!(shortened(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
     }
 
     #[test]
