@@ -38,7 +38,13 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             let listed = output
                 .waiting("reading dead letters", all(&client, &which))
                 .await?;
-            output.result(&listed, letters);
+            output.result(&listed, |listed| letters(listed, &which));
+            if listed["value"]
+                .as_array()
+                .is_some_and(|found| !found.is_empty())
+            {
+                output.note("`gridpost dead-letter redrive` delivers them again; `gridpost events explain ID` tells every attempt.");
+            }
             Ok(())
         }
         Command::Redrive(which) => {
@@ -49,7 +55,11 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                 .waiting("sending dead letters again", redrive)
                 .await?;
             output.result(&done, |done| {
-                format!("{} sent again", render::plain(&done["redriven"]))
+                match done["redriven"].as_u64().unwrap_or_default() {
+                    0 => which.none(),
+                    1 => "One dead letter is due again, now.".to_owned(),
+                    count => format!("{count} dead letters are due again, now."),
+                }
             });
             Ok(())
         }
@@ -83,6 +93,14 @@ impl Which {
         .filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 
+    /// What is said when there are none.
+    fn none(&self) -> String {
+        match self.named().next() {
+            Some(_) => "There are no such dead letters.".to_owned(),
+            None => "There are no dead letters.".to_owned(),
+        }
+    }
+
     fn query(&self) -> String {
         self.named()
             .map(|(name, value)| {
@@ -100,10 +118,10 @@ impl Which {
     }
 }
 
-fn letters(listed: &Value) -> String {
+fn letters(listed: &Value, which: &Which) -> String {
     let letters = listed["value"].as_array().cloned().unwrap_or_default();
     if letters.is_empty() {
-        return "There are no dead letters.".to_owned();
+        return which.none();
     }
     let row = |letter: &Value| {
         vec![
@@ -150,5 +168,6 @@ mod tests {
             event: None,
         };
         assert_eq!(all.query(), "");
+        assert_ne!(all.none(), which.none());
     }
 }
