@@ -38,7 +38,7 @@ pub(super) enum Command {
         /// Ask for a delivery report
         #[arg(long)]
         report: bool,
-        /// The connection string of the resource [default: the development resource's]
+        /// Sign with the key of this connection string [default: the development resource's]; its endpoint does not count
         #[arg(long)]
         connection_string: Option<String>,
         /// What it says
@@ -66,7 +66,13 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             message,
         } => {
             let connection_string = match connection_string {
-                Some(given) => given,
+                Some(given) if given.contains("accesskey=") => given,
+                Some(_) => {
+                    return Err(Failure::said(
+                        Exit::Usage,
+                        "the connection string has no `accesskey=`; `gridpost env` prints a whole one",
+                    ));
+                }
                 None => client.connection_string().await?,
             };
             let recipients: Vec<Value> = to.iter().map(|to| json!({ "to": to })).collect();
