@@ -249,7 +249,7 @@ pub struct Flags {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {path}: {source}")]
+    #[error("cannot read the configuration file {path}")]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -257,7 +257,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("the configuration file {path} is not valid TOML: {source}")]
+    #[error("the configuration file {path} is not valid TOML")]
     NotToml {
         /// Which file.
         path: PathBuf,
