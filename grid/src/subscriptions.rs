@@ -285,8 +285,10 @@ impl Inner {
     ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
         let state = self.registry.read();
         let before = state.subscription(&after.source, &after.name).cloned();
-        // Somebody deleted or made it while we asked the endpoint. Its lane may be closed, so we do not continue.
-        if before.as_ref().map(|one| one.lane) != expected.map(|one| one.lane) {
+        // Somebody deleted or made it, or its window ended, while we asked the endpoint. Its lane may be closed, so we
+        // do not continue.
+        let has_lane = |one: &EventSubscription| (one.lane, one.state != ProvisioningState::Failed);
+        if before.as_deref().map(has_lane) != expected.as_deref().map(has_lane) {
             return Err(SubscribeError::InProgress(after.name));
         }
         let implied = self.implied_system_topic(&state, kind, &after.source)?;

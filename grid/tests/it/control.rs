@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -271,6 +272,46 @@ async fn section_4_1_when_the_window_passes_the_subscription_fails_and_can_be_cr
     assert_ne!(after.lane, before.lane);
     assert_eq!(world.text("3", "15551").await, 1);
     assert_eq!(endpoint.nth(3).await.json()[0]["id"], "3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_subscription_that_fails_while_it_is_put_anew_does_not_succeed_without_a_lane() {
+    let world = World::start();
+    let endpoint = Endpoint::start(undecided).await;
+    world.awaiting("es1", &endpoint).await;
+    world.advance(Duration::from_secs(590));
+
+    let (answer_now, may_answer) = std::sync::mpsc::channel::<()>();
+    let may_answer = parking_lot::Mutex::new(may_answer);
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
+    endpoint.answer(move |seen| {
+        asks.store(true, Ordering::Relaxed);
+        let _ = may_answer.lock().recv();
+        Reply::agreeing(seen)
+    });
+    let (grid, spec) = (world.grid.clone(), SubscriptionSpec::to(endpoint.url()));
+    let put = async move {
+        grid.put_event_subscription(&communication(), "es1", spec)
+            .await
+    };
+    let put = tokio::spawn(put);
+    until("the endpoint is asked", || asked.load(Ordering::Relaxed)).await;
+    world.advance(Duration::from_secs(10));
+    until("the window has passed", || {
+        world.one("es1").unwrap().state == ProvisioningState::Failed
+    })
+    .await;
+    drop(answer_now);
+    let put = put.await.unwrap();
+    assert!(matches!(put, Err(SubscribeError::InProgress(_))), "{put:?}");
+
+    world
+        .put("es1", SubscriptionSpec::to(endpoint.url()))
+        .await
+        .unwrap();
+    assert_eq!(world.text("1", "15551").await, 1);
+    assert_eq!(endpoint.nth(4).await.json()[0]["id"], "1");
 }
 
 #[tokio::test]
