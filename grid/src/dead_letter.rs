@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gridpost_model::subscription::{DeliverySchema, LaneId};
 use gridpost_model::{Event, EventSchema, ResourceId, Timestamp};
@@ -320,13 +321,17 @@ async fn bring_back(lane: &Arc<Lane>, ids: Vec<DeadLetterId>) -> Result<u64, Sto
     Ok(moved.len() as u64)
 }
 
-/// Moves one dead letter to the waiting table. `None`: somebody else was faster.
+/// Moves one dead letter to the waiting table. `None`: somebody else was faster, or the subscription is gone by now.
 fn move_one(
     txn: &mut Txn<'_>,
     lane: &Lane,
     id: DeadLetterId,
     now: Timestamp,
 ) -> Result<Option<WaitingKey>, StoreError> {
+    // Asked here, on the writer: a row put after the lane's rows were removed would stay for ever.
+    if lane.retired.load(Ordering::Acquire) {
+        return Ok(None);
+    }
     let Some(row) = txn.get(&DEAD_LETTERS, (id.lane, id.number))? else {
         return Ok(None);
     };

@@ -161,7 +161,12 @@ impl Lane {
         let mut settled = None;
         let mut state = self.lock();
         if let Some(done) = done {
+            let distrusted = !matches!(state.probation, Probation::Trusted { .. });
             settled = self.delivered(&mut state, done);
+            if distrusted {
+                // While a probe was out no alarm was set for what falls due.
+                self.set_alarm(&mut state, now);
+            }
         }
         let take = state.take(now);
         let call = match take {
@@ -308,6 +313,7 @@ impl Lane {
             Ok(found) => state.waiting.end_reading(found),
             Err(error) => {
                 warn!(lane = self.id.0, %error, "a lane could not read its waiting deliveries");
+                state.waiting.abandon_reading();
                 self.pause_reading(&mut state);
             }
         }
@@ -322,17 +328,21 @@ impl Lane {
 
     /// Looks whether something is to be done now, and sets the alarm for when something will be.
     pub(crate) fn stir(&self, state: &mut State, now: Timestamp) -> Call {
+        self.set_alarm(state, now);
+        if state.peek(now).is_some() {
+            self.call(state)
+        } else {
+            Call::Nobody
+        }
+    }
+
+    fn set_alarm(&self, state: &mut State, now: Timestamp) {
         let expires = self.plan.load().subscription.expires;
         if let Some(at) = state.next_moment(now).into_iter().chain(expires).min()
             && state.alarm.is_none_or(|set| at < set)
         {
             state.alarm = Some(at);
             self.shared.alarm.set(at, self.id);
-        }
-        if state.peek(now).is_some() {
-            self.call(state)
-        } else {
-            Call::Nobody
         }
     }
 

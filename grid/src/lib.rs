@@ -1,7 +1,8 @@
 //! The event router: topics, event subscriptions, matching, and delivery that keeps its promises.
 //!
 //! Promise: an event that `publish` accepted, or `stage` put into a committed transaction, reaches every subscription
-//! that matched it at that moment, or becomes a dead letter that says why.
+//! that matched it at that moment, or becomes a dead letter that says why. Only a subscription that is deleted, expires
+//! or is never confirmed takes its undelivered events with it; they are counted as dropped.
 //! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
 
 mod alarm;
@@ -19,6 +20,7 @@ pub mod manage;
 pub mod matching;
 pub mod metrics;
 mod notice;
+mod orphans;
 pub mod outbound;
 pub mod probation;
 pub mod proposal;
@@ -141,6 +143,7 @@ impl Grid {
             }
         }));
         grid.watch_time();
+        grid.remove_orphans();
         Ok(grid)
     }
 

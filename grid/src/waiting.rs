@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gridpost_model::subscription::LaneId;
 use gridpost_model::{Event, Timestamp};
-use gridpost_store::{Partition, Scan, Snapshot, StoreError, Table};
+use gridpost_store::{PARTITIONS, Partition, Scan, Snapshot, StoreError, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::kept::KeptEvent;
@@ -123,6 +123,8 @@ pub(crate) struct Waiting {
     from: WaitingKey,
     /// The lowest row put while a read was under way: the read may have missed it.
     put_meanwhile: Option<WaitingKey>,
+    /// The rows that went while a read was under way: the read may still have seen them. `None`: nobody reads.
+    gone_meanwhile: Option<HashSet<WaitingKey>>,
     /// When the first row that is not held falls due. Early when not known.
     next_due: Option<Timestamp>,
     ages: Ages,
@@ -167,6 +169,7 @@ impl Default for Waiting {
             held: HashSet::new(),
             from: WaitingKey::FIRST,
             put_meanwhile: None,
+            gone_meanwhile: None,
             next_due: Some(WaitingKey::FIRST.due),
             ages: Ages::default(),
         }
@@ -212,6 +215,7 @@ impl Waiting {
     /// A read begins. Where it should start, and how many rows it will see that are held.
     pub(crate) fn begin_reading(&mut self) -> (WaitingKey, usize) {
         self.put_meanwhile = None;
+        self.gone_meanwhile = Some(HashSet::new());
         (self.from, self.held.len())
     }
 
@@ -219,14 +223,20 @@ impl Waiting {
     pub(crate) fn end_reading(&mut self, found: Found) {
         self.next_due = found.next;
         self.from = found.from;
+        let gone = self.gone_meanwhile.take().unwrap_or_default();
         for due in found.due {
-            if self.held.insert(due.key) {
+            if !gone.contains(&due.key) && self.held.insert(due.key) {
                 self.ready.push_back(due);
             }
         }
         if let Some(put) = self.put_meanwhile.take() {
             self.note(put);
         }
+    }
+
+    /// A read failed.
+    pub(crate) fn abandon_reading(&mut self) {
+        self.gone_meanwhile = None;
     }
 
     /// A row was written.
@@ -245,6 +255,9 @@ impl Waiting {
     pub(crate) fn gone(&mut self, key: WaitingKey, since: Timestamp) {
         self.ages.add(since, -1);
         self.held.remove(&key);
+        if let Some(gone) = &mut self.gone_meanwhile {
+            gone.insert(key);
+        }
     }
 
     /// There are no rows.
@@ -329,6 +342,23 @@ pub(crate) fn is_empty(snapshot: &Snapshot) -> bool {
         .is_ok_and(|rows| rows.is_empty())
 }
 
+/// The lanes that have rows: one look per lane, however many rows it has.
+pub(crate) fn lanes(snapshot: &Snapshot) -> Result<Vec<(Partition, LaneId)>, StoreError> {
+    let mut lanes = Vec::new();
+    for partition in (0..PARTITIONS).map(Partition) {
+        let mut from = LaneId(0);
+        loop {
+            let rows = snapshot.scan(&GLANCES, partition, Scan::from(from).limit(1))?;
+            let first = rows.first().and_then(|(key, _)| key.first_chunk::<8>());
+            let Some(first) = first else { break };
+            let lane = LaneId(u64::from_be_bytes(*first));
+            lanes.push((partition, lane));
+            from = LaneId(lane.0 + 1);
+        }
+    }
+    Ok(lanes)
+}
+
 /// Counts a lane's rows by age without reading them into memory.
 pub(crate) fn ages(
     snapshot: &Snapshot,
@@ -405,6 +435,25 @@ mod tests {
         });
         assert_eq!(waiting.next_due(), Some(Timestamp::from_seconds(5)));
         assert_eq!(waiting.begin_reading().0, key(5, 1));
+    }
+
+    #[test]
+    fn a_row_that_went_during_a_read_is_not_handed_out_again() {
+        let mut waiting = Waiting::default();
+        let found = || Found {
+            due: vec![due(key(1, 0))],
+            next: None,
+            from: key(1, 1),
+        };
+        waiting.begin_reading();
+        waiting.end_reading(found());
+        assert!(waiting.take().is_some());
+        // A lower row makes the next read begin before this one, and it sees the table as it was before this one went.
+        waiting.put(key(0, 0), Timestamp::EPOCH);
+        waiting.begin_reading();
+        waiting.gone(key(1, 0), Timestamp::EPOCH);
+        waiting.end_reading(found());
+        assert!(waiting.take().is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use gridpost_grid::tail::What;
 use gridpost_grid::{DeadLetter, DeadLetterQuery};
 use gridpost_model::subscription::{DeliverySchema, LaneId};
 use gridpost_model::{Clock as _, RetryPolicy};
+use gridpost_store::{Scan, Table};
 
 use crate::endpoint::{Endpoint, Reply, Seen};
 use crate::world::{World, communication, until};
@@ -500,6 +501,35 @@ async fn deliveries_of_a_deleted_subscription_are_dropped_for_good() {
     let world = world.restart().await;
     world.turn(minutes(600)).await;
     assert_eq!(endpoint.events().len(), 5);
+}
+
+#[tokio::test]
+async fn rows_that_a_crash_left_of_a_deleted_subscription_are_removed_at_the_next_start() {
+    const ROWS: Table<serde_json::Value> = Table::new(40, "waiting");
+    let rows = |world: &World| {
+        let all = world.store.snapshot().scan_all(&ROWS, Scan::all());
+        all.unwrap().len()
+    };
+    let world = World::start();
+    let endpoint = Endpoint::start(answering(500)).await;
+    world.subscribe("gone", &endpoint).await;
+    world.subscribe("stays", &endpoint).await;
+    world.texts(3).await;
+    endpoint.event(6).await;
+    world.quiet().await;
+    assert_eq!(rows(&world), 6);
+
+    *world.never_run.lock() = Some("grid-close-lane");
+    let source = communication().id;
+    let gone = world.grid.delete_event_subscription(&source, "gone");
+    assert!(gone.await.unwrap());
+    let world = world.restart().await;
+    until("the rows are gone", || rows(&world) == 3).await;
+
+    endpoint.answer(Reply::agreeing);
+    world.turn(minutes(1)).await;
+    world.quiet().await;
+    assert_eq!((rows(&world), endpoint.events().len()), (0, 9));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use gridpost_model::subscription::LaneId;
 use gridpost_model::{Clock as _, Event, ResourceId, Secret, Timestamp, event::NewEvent};
 use gridpost_sim::{SeededChance, VirtualClock};
 use gridpost_store::{Options, Partition, Store, StoreError, WriteError};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::endpoint::Endpoint;
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) clock: VirtualClock,
     chance_seed: u64,
     folder: TempDir,
+    /// The name of tasks that are never run, as if a crash came first.
+    pub(crate) never_run: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl World {
@@ -55,6 +58,8 @@ impl World {
         tune(&mut options);
         let (store, recovery) = Store::open(options).unwrap();
         let runtime = tokio::runtime::Handle::current();
+        let never_run: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let skipped = Arc::clone(&never_run);
         let settings = Settings {
             clock: Arc::new(clock.clone()),
             chance: Arc::new(SeededChance::new(chance_seed)),
@@ -68,7 +73,11 @@ impl World {
             },
             public_url: "https://127.0.0.1:8480".into(),
             // Lanes start workers from the store's own thread, which no runtime knows.
-            spawn: Arc::new(move |_, task| drop(runtime.spawn(task))),
+            spawn: Arc::new(move |name, task| {
+                if *skipped.lock() != Some(name) {
+                    drop(runtime.spawn(task));
+                }
+            }),
             limits: Limits::default(),
         };
         let grid = Grid::open(store.clone(), &recovery, settings).unwrap();
@@ -78,6 +87,7 @@ impl World {
             clock,
             chance_seed,
             folder,
+            never_run,
         }
     }
 
@@ -94,6 +104,7 @@ impl World {
             clock,
             chance_seed,
             folder,
+            ..
         } = self;
         grid.close().await;
         store.close().await;
