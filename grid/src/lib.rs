@@ -107,7 +107,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, events: 1024, bytes: 4 << 20, idle: Duration::from_secs(30) }
+        Self {
+            connections: 64,
+            events: 1024,
+            bytes: 4 << 20,
+            idle: Duration::from_secs(30),
+        }
     }
 }
 
@@ -134,7 +139,12 @@ impl Grid {
         let registry = Registry::load(&store)?;
         let delivery = Delivery::new(store.clone(), &settings)?;
         delivery.recover(registry.all_subscriptions(), recovery)?;
-        let inner = Inner { store, settings, registry, delivery };
+        let inner = Inner {
+            store,
+            settings,
+            registry,
+            delivery,
+        };
         let grid = Self(Arc::new(inner));
         let weak = Arc::downgrade(&grid.0);
         grid.0.delivery.start(Box::new(move |lane| {

@@ -19,50 +19,101 @@ use Reach::{Default, Named};
 
 /// Every type, in alphabetical order.
 pub const COMMUNICATION: &[(&str, Reach)] = &[
-    ("Microsoft.Communication.AdvancedMessageAnalysisCompleted", Named),
-    ("Microsoft.Communication.AdvancedMessageDeliveryStatusUpdated", Default),
+    (
+        "Microsoft.Communication.AdvancedMessageAnalysisCompleted",
+        Named,
+    ),
+    (
+        "Microsoft.Communication.AdvancedMessageDeliveryStatusUpdated",
+        Default,
+    ),
     ("Microsoft.Communication.AdvancedMessageReceived", Default),
     ("Microsoft.Communication.CallEnded", Default),
     ("Microsoft.Communication.CallParticipantAdded", Default),
     ("Microsoft.Communication.CallParticipantRemoved", Default),
     ("Microsoft.Communication.CallStarted", Default),
-    ("Microsoft.Communication.ChatAzureBotCommandReceivedInThread", Named),
-    ("Microsoft.Communication.ChatMemberAddedToThreadWithUser", Named),
-    ("Microsoft.Communication.ChatMemberRemovedFromThreadWithUser", Named),
+    (
+        "Microsoft.Communication.ChatAzureBotCommandReceivedInThread",
+        Named,
+    ),
+    (
+        "Microsoft.Communication.ChatMemberAddedToThreadWithUser",
+        Named,
+    ),
+    (
+        "Microsoft.Communication.ChatMemberRemovedFromThreadWithUser",
+        Named,
+    ),
     ("Microsoft.Communication.ChatMessageDeleted", Default),
     ("Microsoft.Communication.ChatMessageDeletedInThread", Named),
     ("Microsoft.Communication.ChatMessageEdited", Default),
     ("Microsoft.Communication.ChatMessageEditedInThread", Named),
     ("Microsoft.Communication.ChatMessageReceived", Default),
     ("Microsoft.Communication.ChatMessageReceivedInThread", Named),
-    ("Microsoft.Communication.ChatParticipantAddedToThreadWithUser", Default),
-    ("Microsoft.Communication.ChatParticipantRemovedFromThreadWithUser", Default),
+    (
+        "Microsoft.Communication.ChatParticipantAddedToThreadWithUser",
+        Default,
+    ),
+    (
+        "Microsoft.Communication.ChatParticipantRemovedFromThreadWithUser",
+        Default,
+    ),
     ("Microsoft.Communication.ChatThreadCreated", Named),
     ("Microsoft.Communication.ChatThreadCreatedWithUser", Default),
     ("Microsoft.Communication.ChatThreadDeleted", Named),
     ("Microsoft.Communication.ChatThreadParticipantAdded", Named),
-    ("Microsoft.Communication.ChatThreadParticipantRemoved", Named),
+    (
+        "Microsoft.Communication.ChatThreadParticipantRemoved",
+        Named,
+    ),
     ("Microsoft.Communication.ChatThreadPropertiesUpdated", Named),
-    ("Microsoft.Communication.ChatThreadPropertiesUpdatedPerUser", Default),
+    (
+        "Microsoft.Communication.ChatThreadPropertiesUpdatedPerUser",
+        Default,
+    ),
     ("Microsoft.Communication.ChatThreadWithUserDeleted", Default),
-    ("Microsoft.Communication.ChatTypingIndicatorReceivedInThread", Named),
-    ("Microsoft.Communication.EmailDeliveryReportReceived", Default),
-    ("Microsoft.Communication.EmailEngagementTrackingReportReceived", Default),
+    (
+        "Microsoft.Communication.ChatTypingIndicatorReceivedInThread",
+        Named,
+    ),
+    (
+        "Microsoft.Communication.EmailDeliveryReportReceived",
+        Default,
+    ),
+    (
+        "Microsoft.Communication.EmailEngagementTrackingReportReceived",
+        Default,
+    ),
     ("Microsoft.Communication.IncomingCall", Default),
-    ("Microsoft.Communication.RecordingFileStatusUpdated", Default),
+    (
+        "Microsoft.Communication.RecordingFileStatusUpdated",
+        Default,
+    ),
     ("Microsoft.Communication.RouterJobCancelled", Default),
-    ("Microsoft.Communication.RouterJobClassificationFailed", Default),
+    (
+        "Microsoft.Communication.RouterJobClassificationFailed",
+        Default,
+    ),
     ("Microsoft.Communication.RouterJobClassified", Default),
     ("Microsoft.Communication.RouterJobClosed", Default),
     ("Microsoft.Communication.RouterJobCompleted", Default),
     ("Microsoft.Communication.RouterJobDeleted", Default),
-    ("Microsoft.Communication.RouterJobExceptionTriggered", Default),
+    (
+        "Microsoft.Communication.RouterJobExceptionTriggered",
+        Default,
+    ),
     ("Microsoft.Communication.RouterJobQueued", Default),
     ("Microsoft.Communication.RouterJobReceived", Default),
     ("Microsoft.Communication.RouterJobSchedulingFailed", Default),
     ("Microsoft.Communication.RouterJobUnassigned", Default),
-    ("Microsoft.Communication.RouterJobWaitingForActivation", Default),
-    ("Microsoft.Communication.RouterJobWorkerSelectorsExpired", Default),
+    (
+        "Microsoft.Communication.RouterJobWaitingForActivation",
+        Default,
+    ),
+    (
+        "Microsoft.Communication.RouterJobWorkerSelectorsExpired",
+        Default,
+    ),
     ("Microsoft.Communication.RouterWorkerDeleted", Default),
     ("Microsoft.Communication.RouterWorkerDeregistered", Default),
     ("Microsoft.Communication.RouterWorkerOfferAccepted", Default),
@@ -84,9 +135,13 @@ pub fn in_default_set(event_type: &str) -> bool {
 
 /// The row of a type, its name compared without case.
 pub fn find(event_type: &str) -> Option<&'static (&'static str, Reach)> {
-    let found = COMMUNICATION.binary_search_by(|(name, _)| name.cmp(&event_type)).ok();
+    let found = COMMUNICATION
+        .binary_search_by(|(name, _)| name.cmp(&event_type))
+        .ok();
     found.map(|at| &COMMUNICATION[at]).or_else(|| {
-        COMMUNICATION.iter().find(|(name, _)| name.eq_ignore_ascii_case(event_type))
+        COMMUNICATION
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(event_type))
     })
 }
 
@@ -103,7 +158,9 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case() {
         assert!(in_default_set("microsoft.communication.smsreceived"));
-        assert!(!in_default_set("Microsoft.Communication.ChatMemberAddedToThreadWithUser"));
+        assert!(!in_default_set(
+            "Microsoft.Communication.ChatMemberAddedToThreadWithUser"
+        ));
         assert!(find("Microsoft.Communication.Nothing").is_none());
     }
 }

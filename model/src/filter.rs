@@ -79,10 +79,15 @@ impl Filter {
     fn refuses_type(&self, kind: TopicKind, found: &str) -> Option<Refusal> {
         match &self.included_event_types {
             Some(wanted) if !wanted.iter().any(|one| one.eq_ignore_ascii_case(found)) => {
-                Some(Refusal::IncludedEventTypes { wanted: wanted.clone(), found: found.into() })
+                Some(Refusal::IncludedEventTypes {
+                    wanted: wanted.clone(),
+                    found: found.into(),
+                })
             }
             None if kind == TopicKind::Communication && !event_type::in_default_set(found) => {
-                Some(Refusal::NotInDefaultSet { found: found.into() })
+                Some(Refusal::NotInDefaultSet {
+                    found: found.into(),
+                })
             }
             _ => None,
         }
@@ -161,13 +166,19 @@ mod tests {
 
     #[test]
     fn the_filter_of_the_mission_matches_the_sample_of_the_mission() {
-        let sample = event("Microsoft.Communication.SMSReceived", "/phonenumber/15555555555");
+        let sample = event(
+            "Microsoft.Communication.SMSReceived",
+            "/phonenumber/15555555555",
+        );
         assert_eq!(mission().refusal(TopicKind::Communication, &sample), None);
     }
 
     #[test]
     fn on_a_custom_topic_the_slash_counts() {
-        let sample = event("Microsoft.Communication.SMSReceived", "/phonenumber/15555555555");
+        let sample = event(
+            "Microsoft.Communication.SMSReceived",
+            "/phonenumber/15555555555",
+        );
         assert!(matches!(
             mission().refusal(TopicKind::Custom, &sample),
             Some(Refusal::SubjectBeginsWith { .. })
@@ -185,7 +196,10 @@ mod tests {
 
     #[test]
     fn twins_of_2020_go_only_to_those_who_name_them() {
-        let twin = event("Microsoft.Communication.ChatMemberAddedToThreadWithUser", "thread/x");
+        let twin = event(
+            "Microsoft.Communication.ChatMemberAddedToThreadWithUser",
+            "thread/x",
+        );
         let all = Filter::default();
         assert!(matches!(
             all.refusal(TopicKind::Communication, &twin),
@@ -196,8 +210,14 @@ mod tests {
 
     #[test]
     fn case_counts_only_when_asked_for() {
-        let loose = Filter { subject_ends_with: ".JPG".into(), ..Filter::default() };
-        let strict = Filter { is_subject_case_sensitive: true, ..loose.clone() };
+        let loose = Filter {
+            subject_ends_with: ".JPG".into(),
+            ..Filter::default()
+        };
+        let strict = Filter {
+            is_subject_case_sensitive: true,
+            ..loose.clone()
+        };
         let sample = event("x", "/blobs/one.jpg");
         assert_eq!(loose.refusal(TopicKind::Custom, &sample), None);
         assert!(strict.refusal(TopicKind::Custom, &sample).is_some());
@@ -205,7 +225,10 @@ mod tests {
 
     #[test]
     fn a_suffix_longer_than_the_subject_refuses() {
-        let long = Filter { subject_ends_with: "é-much-longer".into(), ..Filter::default() };
+        let long = Filter {
+            subject_ends_with: "é-much-longer".into(),
+            ..Filter::default()
+        };
         assert!(long.refusal(TopicKind::Custom, &event("x", "é")).is_some());
     }
 }

@@ -30,7 +30,10 @@ pub struct KeyPair {
 impl KeyPair {
     /// Two fresh keys of 64 random bytes each.
     pub fn generate(chance: &dyn Chance) -> Self {
-        Self { first: fresh_key(chance), second: fresh_key(chance) }
+        Self {
+            first: fresh_key(chance),
+            second: fresh_key(chance),
+        }
     }
 
     /// Replaces one key by a fresh one.

@@ -82,7 +82,8 @@ impl ResourceId {
 
     /// Whether the innermost resource is of this type, ignoring case.
     pub fn is_of_type(&self, resource_type: &str) -> bool {
-        self.resource_type().is_some_and(|own| own.eq_ignore_ascii_case(resource_type))
+        self.resource_type()
+            .is_some_and(|own| own.eq_ignore_ascii_case(resource_type))
     }
 
     /// The path with more segments behind it. `tail` has no leading slash.
@@ -103,7 +104,10 @@ impl FromStr for ResourceId {
         if rest.split('/').any(str::is_empty) || rest.chars().any(char::is_control) {
             return Err(bad());
         }
-        Ok(Self { text: text.into(), folded: text.to_ascii_lowercase().into() })
+        Ok(Self {
+            text: text.into(),
+            folded: text.to_ascii_lowercase().into(),
+        })
     }
 }
 
@@ -163,8 +167,7 @@ impl fmt::Debug for ResourceId {
 mod tests {
     use super::*;
 
-    const ID: &str =
-        "/subscriptions/S1/resourceGroups/rg/providers/Microsoft.Communication/communicationServices/dev";
+    const ID: &str = "/subscriptions/S1/resourceGroups/rg/providers/Microsoft.Communication/communicationServices/dev";
 
     #[test]
     fn case_makes_no_difference_and_is_kept() {
@@ -181,13 +184,24 @@ mod tests {
         assert_eq!(id.resource_group(), Some("rg"));
         assert_eq!(id.name(), "dev");
         assert!(id.is_of_type("microsoft.communication/communicationservices"));
-        let below = id.join("providers/Microsoft.EventGrid/eventSubscriptions/es").unwrap();
-        assert_eq!(below.resource_type().unwrap(), "Microsoft.EventGrid/eventSubscriptions");
+        let below = id
+            .join("providers/Microsoft.EventGrid/eventSubscriptions/es")
+            .unwrap();
+        assert_eq!(
+            below.resource_type().unwrap(),
+            "Microsoft.EventGrid/eventSubscriptions"
+        );
     }
 
     #[test]
     fn empty_segments_are_refused() {
-        for text in ["", "subscriptions/x", "/", "/subscriptions//x", "/subscriptions/x/"] {
+        for text in [
+            "",
+            "subscriptions/x",
+            "/",
+            "/subscriptions//x",
+            "/subscriptions/x/",
+        ] {
             assert!(text.parse::<ResourceId>().is_err(), "{text}");
         }
     }

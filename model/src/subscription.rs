@@ -64,7 +64,11 @@ pub struct WebHook {
 impl WebHook {
     /// `endpointBaseUrl`: the URL without its query, safe to show.
     pub fn base_url(&self) -> &str {
-        self.url.reveal().split(['?', '#']).next().unwrap_or_default()
+        self.url
+            .reveal()
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -90,7 +94,10 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 30, time_to_live_minutes: 1440 }
+        Self {
+            max_attempts: 30,
+            time_to_live_minutes: 1440,
+        }
     }
 }
 

@@ -204,6 +204,9 @@ mod tests {
     fn arithmetic_saturates() {
         let far = Timestamp::FAR_FUTURE + Duration::MAX;
         assert_eq!(far, Timestamp::FAR_FUTURE);
-        assert_eq!(Timestamp::EPOCH.since(Timestamp::from_seconds(5)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::EPOCH.since(Timestamp::from_seconds(5)),
+            Duration::ZERO
+        );
     }
 }

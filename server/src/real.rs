@@ -71,7 +71,10 @@ pub(crate) async fn nap(span: Duration) {
 pub struct SystemChance;
 
 impl Chance for SystemChance {
-    #[expect(clippy::disallowed_methods, reason = "this is the chance that everything else draws from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the chance that everything else draws from"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }

@@ -87,11 +87,7 @@ mod tests {
         for turn in 1..100 {
             demand.came(10, at(turn * 300));
         }
-        assert!(
-            (8..=17).contains(&demand.company()),
-            "{}",
-            demand.company()
-        );
+        assert!((8..=17).contains(&demand.company()), "{}", demand.company());
     }
 
     #[test]

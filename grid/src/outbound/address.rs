@@ -167,19 +167,38 @@ mod tests {
 
     #[test]
     fn public_addresses_are_public() {
-        for text in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "64:ff9b::808:808"] {
+        for text in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "64:ff9b::808:808",
+        ] {
             assert_eq!(kind_of(text), None, "{text}");
         }
     }
 
     #[test]
     fn each_permission_opens_its_own_kind_only() {
-        let open = Reach { loopback: true, ..Reach::default() };
+        let open = Reach {
+            loopback: true,
+            ..Reach::default()
+        };
         assert_eq!(open.refuses("127.0.0.1".parse().unwrap()), None);
-        assert_eq!(open.refuses("10.0.0.1".parse().unwrap()), Some(AddressKind::Private));
-        let all = Reach { loopback: true, private: true, link_local: true };
+        assert_eq!(
+            open.refuses("10.0.0.1".parse().unwrap()),
+            Some(AddressKind::Private)
+        );
+        let all = Reach {
+            loopback: true,
+            private: true,
+            link_local: true,
+        };
         assert_eq!(all.refuses("10.0.0.1".parse().unwrap()), None);
         assert_eq!(all.refuses("169.254.1.1".parse().unwrap()), None);
-        assert_eq!(all.refuses("169.254.169.254".parse().unwrap()), Some(AddressKind::Metadata));
+        assert_eq!(
+            all.refuses("169.254.169.254".parse().unwrap()),
+            Some(AddressKind::Metadata)
+        );
     }
 }

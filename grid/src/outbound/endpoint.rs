@@ -121,7 +121,13 @@ impl FromStr for Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.0.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}{}", self.0.host, self.0.port, self.0.target.path())
+        write!(
+            f,
+            "{scheme}://{}:{}{}",
+            self.0.host,
+            self.0.port,
+            self.0.target.path()
+        )
     }
 }
 
@@ -143,16 +149,27 @@ mod tests {
     fn odd_spellings_of_an_address_are_the_address() {
         for text in ["http://127.1/", "http://0x7f.0.0.1/", "http://2130706433/"] {
             let endpoint: Endpoint = text.parse().unwrap();
-            assert_eq!(endpoint.literal_address(), Some("127.0.0.1".parse().unwrap()), "{text}");
+            assert_eq!(
+                endpoint.literal_address(),
+                Some("127.0.0.1".parse().unwrap()),
+                "{text}"
+            );
         }
         let six: Endpoint = "http://[::1]:8080/x".parse().unwrap();
-        assert_eq!((six.host(), six.bare_host(), six.port()), ("[::1]", "::1", 8080));
+        assert_eq!(
+            (six.host(), six.bare_host(), six.port()),
+            ("[::1]", "::1", 8080)
+        );
     }
 
     #[test]
     fn what_is_not_http_is_refused() {
         for text in ["ftp://a/", "/relative", "https://", "data:text/plain,x"] {
-            assert_eq!(text.parse::<Endpoint>().unwrap_err(), BadUrl::Malformed, "{text}");
+            assert_eq!(
+                text.parse::<Endpoint>().unwrap_err(),
+                BadUrl::Malformed,
+                "{text}"
+            );
         }
     }
 }

@@ -120,7 +120,13 @@ impl Client {
     /// An extra root is not a certificate.
     pub fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BadSettings> {
         let tls = Tls::new(&settings.extra_roots)?;
-        Ok(Self { inner: Arc::new(Inner { settings: settings.clone(), clock, tls }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings: settings.clone(),
+                clock,
+                tls,
+            }),
+        })
     }
 
     /// Reads a URL as a place this client would dial.
@@ -132,7 +138,10 @@ impl Client {
         if !endpoint.is_tls() && !self.inner.settings.plain_http {
             return Err(BadUrl::NotHttps);
         }
-        match endpoint.literal_address().map(|ip| self.inner.settings.reach.refuses(ip)) {
+        match endpoint
+            .literal_address()
+            .map(|ip| self.inner.settings.reach.refuses(ip))
+        {
             Some(Some(kind)) => Err(BadUrl::Forbidden(kind)),
             _ => Ok(endpoint),
         }
@@ -165,7 +174,10 @@ impl Client {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(done);
             }
-            timer.as_mut().poll(context).map(|()| Err(Failure::TimedOut))
+            timer
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(Failure::TimedOut))
         })
         .await
     }
@@ -176,7 +188,9 @@ impl Client {
         // The destination's kernel gets each request as soon as it is written; there is never more to wait for.
         tcp.set_nodelay(true).map_err(socket)?;
         let stream = if endpoint.is_tls() {
-            Stream::Tls(Box::new(self.inner.tls.connect(endpoint.host(), tcp).await?))
+            Stream::Tls(Box::new(
+                self.inner.tls.connect(endpoint.host(), tcp).await?,
+            ))
         } else {
             Stream::Plain(tcp)
         };

@@ -32,7 +32,10 @@ impl Tls {
         for root in &extra {
             probe.add(CertificateDer::clone(root))?;
         }
-        Ok(Self { extra, config: OnceLock::new() })
+        Ok(Self {
+            extra,
+            config: OnceLock::new(),
+        })
     }
 
     /// Shakes hands and verifies the certificate for `host`.
@@ -41,7 +44,10 @@ impl Tls {
         host: &str,
         tcp: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let bare = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let name = ServerName::try_from(bare).map_err(|error| Failure::Tls(error.to_string()))?;
         let config = Arc::clone(self.config.get_or_init(|| Arc::new(self.configure())));
         TlsConnector::from(config)
