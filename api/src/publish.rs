@@ -8,9 +8,9 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use gridpost_grid::topics::Topic;
 use gridpost_model::Secret;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 
 use crate::auth::sas::{self, SasError};
