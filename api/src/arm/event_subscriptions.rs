@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::Source;
 use gridpost_model::ResourceId;
@@ -15,7 +16,7 @@ use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{
     DeliverySchema, Destination, EventSubscription, ProvisioningState,
 };
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::envelope::system_data;
@@ -183,7 +184,7 @@ async fn one(
         other => other?,
     };
     match (call.method(), action) {
-        (&Method::GET, None) => ok(place.shown(&*found(call, place, name)?)),
+        (&Method::GET, None) => Ok(shown_as(StatusCode::OK, place, &*found(call, place, name)?)),
         (&Method::PUT, None) => put(call, place, name).await,
         (&Method::PATCH, None) => patch(call, place, name).await,
         (&Method::DELETE, None) => {
@@ -217,7 +218,7 @@ async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
         .grid
         .put_event_subscription(&place.source, name, spec)
         .await?;
-    Ok(json(StatusCode::CREATED, place.shown(&made)))
+    Ok(shown_as(StatusCode::CREATED, place, &made))
 }
 
 async fn patch(call: &Call<'_>, place: &Place, name: &str) -> Answer {
@@ -228,7 +229,17 @@ async fn patch(call: &Call<'_>, place: &Place, name: &str) -> Answer {
         .grid
         .patch_event_subscription(&place.source.id, name, patch)
         .await?;
-    Ok(json(StatusCode::CREATED, place.shown(&changed)))
+    Ok(shown_as(StatusCode::CREATED, place, &changed))
+}
+
+/// While a visitor is awaited clients ask again, after 30 s unless they are told otherwise (reference management 4.1).
+fn shown_as(status: StatusCode, place: &Place, one: &EventSubscription) -> Response {
+    let mut response = json(status, place.shown(one));
+    if let ProvisioningState::AwaitingManualAction { .. } = one.state {
+        let soon = HeaderValue::from_static("2");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
+    response
 }
 
 fn list_of(call: &Call<'_>, place: &Place) -> Answer {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::manager::{HOST, Manager, serve_sink};
 use crate::stack::{Answer, Stack};
@@ -60,6 +60,9 @@ async fn event_grid_4_1_a_visit_confirms_and_a_look_does_not() {
     let manager = Manager::sign_in(&stack).await;
     let url = unanswered(&stack, &manager).await;
 
+    let awaited = manager.ask("GET", ES, Value::Null).await;
+    assert_eq!(awaited.headers["retry-after"], "2");
+
     assert!(visit(&stack, "HEAD", &url).await.status.is_success());
     assert_eq!(state(&manager).await, "AwaitingManualAction");
 
@@ -67,6 +70,8 @@ async fn event_grid_4_1_a_visit_confirms_and_a_look_does_not() {
     assert_eq!(page.status, 200);
     assert!(page.text.contains("'es1' is validated"), "{}", page.text);
     assert_eq!(state(&manager).await, "Succeeded");
+    let awaited = manager.ask("GET", ES, Value::Null).await;
+    assert!(!awaited.headers.contains_key("retry-after"));
 }
 
 #[tokio::test]
