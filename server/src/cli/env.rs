@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::certificates::Folder;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::credentials::{COMMUNICATION_RESOURCE, Credentials, NUMBER};
 use crate::files;
-use crate::output::{Failure, Format, Output, print};
+use crate::output::{Exit, Failure, Format, Output, print};
 
 /// In which form.
 #[derive(clap::Args)]
@@ -38,6 +38,13 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let client = Client::find(config)?;
+    if client.server().profile == Profile::Production {
+        return Err(Failure::said(
+            Exit::Failed,
+            "a server in the production profile has no built-in identities that this could print; your resources' \
+             connection strings come from Resource Manager (listKeys)",
+        ));
+    }
     let connection_string = client.connection_string().await?;
     let credentials = Credentials::load(&config.data)?;
     let url = &client.server().url;

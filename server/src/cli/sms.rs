@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::render;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::credentials::NUMBER;
 use crate::output::{Exit, Failure, Output};
 use crate::real::SystemClock;
@@ -71,6 +71,12 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                     return Err(Failure::said(
                         Exit::Usage,
                         "the connection string has no `accesskey=`; `gridpost env` prints a whole one",
+                    ));
+                }
+                None if client.server().profile == Profile::Production => {
+                    return Err(Failure::said(
+                        Exit::Usage,
+                        "a server in the production profile has no development resource; name one with --connection-string",
                     ));
                 }
                 None => client.connection_string().await?,
