@@ -106,7 +106,10 @@ impl Server {
             watch: Arc::new(ProcessWatch::new(store.clone())),
         });
         let listener = port.serve(router, tls, &config.listener, &supervisor);
-        running.leave(&data)?;
+        if let Err(error) = running.leave(&data) {
+            // Commands do not find this server then; that is no reason to let deliveries wait on a full disk.
+            tracing::warn!("the note for commands could not be left: {error:#}");
+        }
         tracing::info!(address = %running.address, "ready at {}", running.address);
         Ok(Self {
             store,

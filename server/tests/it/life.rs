@@ -104,6 +104,22 @@ async fn two_servers_never_share_a_data_folder() {
 }
 
 #[tokio::test]
+async fn a_note_that_cannot_be_left_does_not_keep_a_server_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    // A full disk refuses the note as well; a folder in its place does so on every machine.
+    std::fs::create_dir_all(folder.path().join("server.json/in-the-way")).unwrap();
+    let flags = Flags {
+        data: Some(folder.path().to_owned()),
+        listen: Some("127.0.0.1:0".to_owned()),
+        ..Flags::default()
+    };
+    let config = Config::resolve(None, &|_| None, &flags).unwrap();
+    let server = Server::start(config, Sources::real()).await.unwrap();
+    let address = server.running().address;
+    assert!(TcpStream::connect(address).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_server_that_is_ready_says_so() {
     let world = World::start().await;
     for path in ["/livez", "/readyz", "/metrics"] {
