@@ -114,7 +114,8 @@ impl Engine {
         }
     }
 
-    /// Writes a checkpoint: rows, the position they reflect, and how far lanes have come (`None`: as before).
+    /// Writes a checkpoint: rows, the position they reflect, and how far lanes have come (`None`: position and progress
+    /// stay as before).
     pub(crate) fn commit(
         &self,
         rows: &Layer,
@@ -127,9 +128,11 @@ impl Engine {
         {
             let mut meta = writing.open_table(META)?;
             meta.insert("format", u64::from(FORMAT))?;
-            meta.insert("checkpoint", position.0)?;
             let mut lanes = writing.open_table(LANES)?;
+            // A lane the checkpoint does not know counts as made after it. So the position moves only together with the
+            // progress of lanes; that rows are ahead of it is harmless, since replaying them ends in the same state.
             if let Some(progress) = progress {
+                meta.insert("checkpoint", position.0)?;
                 lanes.retain(|lane, _| progress.contains_key(&LaneId(lane)))?;
                 for (lane, progress) in progress {
                     let bytes = serde_json::to_vec(progress).unwrap_or_default();

@@ -11,7 +11,7 @@ use gridpost_model::{Clock as _, RetryPolicy};
 use gridpost_store::{Scan, Table};
 
 use crate::endpoint::{Endpoint, Reply, Seen};
-use crate::world::{World, communication, until};
+use crate::world::{World, communication, until, visited};
 
 /// Agrees to the handshake and answers every event with `status`.
 fn answering(status: u16) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
@@ -530,6 +530,19 @@ async fn rows_that_a_crash_left_of_a_deleted_subscription_are_removed_at_the_nex
     world.turn(minutes(1)).await;
     world.quiet().await;
     assert_eq!((rows(&world), endpoint.events().len()), (0, 9));
+}
+
+#[tokio::test]
+async fn what_was_not_delivered_survives_a_checkpoint_that_nobody_followed() {
+    let world = World::start();
+    // Nobody has confirmed, so the event waits in the journal.
+    let endpoint = Endpoint::start(|_| Reply::status(200)).await;
+    world.subscribe("es1", &endpoint).await;
+    world.text("e1", "15550001").await;
+    let (lane, token) = visited(&endpoint.seen()[0].validation_url());
+    let world = world.restart_looked_at().await;
+    world.grid.confirm(lane, &token).await.unwrap();
+    endpoint.event(1).await;
 }
 
 #[tokio::test]

@@ -113,6 +113,31 @@ impl World {
         Self::open(folder, clock, chance_seed + 1)
     }
 
+    /// Kills the router and starts it again on the same folder. In between somebody opens the store to look at it.
+    pub(crate) async fn restart_looked_at(self) -> Self {
+        let Self {
+            grid,
+            store,
+            clock,
+            chance_seed,
+            folder,
+            ..
+        } = self;
+        grid.close().await;
+        drop((grid, store));
+        let look = || Store::open(Options::new(folder.path(), Arc::new(clock.clone())));
+        // The last clone goes with the last task of a lane.
+        let mut looked = look();
+        while looked.is_err() {
+            tokio::task::yield_now().await;
+            looked = look();
+        }
+        let (store, _) = looked.unwrap();
+        store.close().await;
+        drop(store);
+        Self::open(folder, clock, chance_seed + 1)
+    }
+
     /// Turns the clock by that much.
     pub(crate) fn advance(&self, span: Duration) {
         self.clock.turn_to(self.clock.now() + span);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use gridpost_store::{FileKind, Health, Operation, Store, StoreError};
 
-use crate::support::{BadDisk, Place, broken, events, full, get, publish, put, until, wait};
+use crate::support::{
+    BadDisk, Bystander, Place, broken, events, full, get, publish, put, until, wait,
+};
 
 /// A store on a disk that refuses a kind of operation on segments while the switch is on.
 fn store_on(place: &Place, refuses: fn(Operation) -> bool) -> (Store, Arc<AtomicBool>) {
@@ -142,6 +144,7 @@ fn full_tables_wait_for_space_while_publishers_go_on() {
         (struck && on.load(Ordering::SeqCst)).then(|| full(0))
     })));
     let (store, _) = Store::open(options).unwrap();
+    store.follow(Arc::new(Bystander));
     put(&store, "a", "1").unwrap();
     full_tables.store(true, Ordering::SeqCst);
     place.clock.turn(Duration::from_secs(31));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gridpost_store::{OpenError, Scan, Store};
 
-use crate::support::{HERE, Place, ROWS, events, get, publish, put, until, wait};
+use crate::support::{Bystander, HERE, Place, ROWS, events, get, publish, put, until, wait};
 
 #[test]
 fn a_new_store_makes_no_segment_before_the_first_write() {
@@ -22,6 +22,7 @@ fn a_new_store_makes_no_segment_before_the_first_write() {
 fn a_store_that_was_closed_replays_nothing() {
     let place = Place::new();
     let (store, _) = place.open();
+    store.follow(std::sync::Arc::new(Bystander));
     put(&store, "a", "1").unwrap();
     publish(&store, 1).unwrap();
     wait(store.close());
@@ -67,6 +68,7 @@ fn tables_and_journal_agree_however_the_store_ended() {
 fn a_checkpoint_takes_over_what_the_journal_said() {
     let place = Place::new();
     let (store, _) = place.open();
+    store.follow(std::sync::Arc::new(Bystander));
     put(&store, "a", "1").unwrap();
     put(&store, "b", "1").unwrap();
     place.clock.turn(Duration::from_secs(31));

@@ -15,8 +15,8 @@ use gridpost_model::subscription::LaneId;
 use gridpost_model::time::Sleep;
 use gridpost_model::{Clock, Event, Timestamp};
 use gridpost_store::{
-    Fault, Faults, FileKind, Operation, Options, Partition, Position, ReadLimit, Recovery, Store,
-    StoreError, Table, WriteError,
+    Appended, Fault, Faults, FileKind, Follower, Operation, Options, Partition, Position, Progress,
+    ReadLimit, Recovery, Store, StoreError, Table, WriteError,
 };
 use tempfile::TempDir;
 
@@ -81,6 +81,17 @@ pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
     });
     paths.sort();
     paths
+}
+
+/// Follows, and has no lanes: without a follower a checkpoint moves nothing.
+pub(crate) struct Bystander;
+
+impl Follower for Bystander {
+    fn committed(&self, _events: &[Appended]) {}
+
+    fn progress(&self, _report: &mut dyn FnMut(LaneId, Progress)) {}
+
+    fn relieve(&self, _before: Position) {}
 }
 
 /// A disk that does what the test says.

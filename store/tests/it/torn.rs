@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use gridpost_store::{OpenError, Store};
 
-use crate::support::{HERE, Place, ROWS, event, events, get, publish, put, wait};
+use crate::support::{Bystander, HERE, Place, ROWS, event, events, get, publish, put, wait};
 
 /// A folder with a few acknowledged records, the last of which begins at `last_at` of the only segment.
 struct Left {
@@ -197,6 +197,7 @@ fn a_missing_segment_is_refused() {
 fn a_journal_that_ends_before_the_checkpoint_is_refused() {
     let left = Left::behind();
     let (store, _) = left.place.open();
+    store.follow(std::sync::Arc::new(Bystander));
     wait(store.close());
     fs::write(&left.segment, &left.bytes[..left.last_at]).unwrap();
     let opened = Store::open(left.place.options());
