@@ -5,9 +5,12 @@
 //! Not here: what is answered (`api`).
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,10 +18,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gridpost_api::origin::Scheme;
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -272,6 +276,59 @@ async fn first_byte(stream: &TcpStream) -> Option<u8> {
     (count == 1).then_some(byte[0])
 }
 
+/// How long a client may take to send a request's body: the largest, 1.5 MB, at 25 kB a second. Otherwise a few
+/// thousand that send nothing more would hold all connections for ever.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A body that has to come in time. A body that is there when it is asked for costs no timer.
+struct Patient {
+    body: Incoming,
+    too_late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// A client took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body did not come within {} s", BODY_WITHIN.as_secs())]
+struct TooLate;
+
+impl Patient {
+    fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            too_late: None,
+        }
+    }
+}
+
+impl hyper::body::Body for Patient {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let too_late = self
+            .too_late
+            .get_or_insert_with(|| Box::pin(nap(BODY_WITHIN)));
+        match too_late.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(TooLate.into()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// One connection's way to the router.
 struct Surface {
     router: Router,
@@ -287,7 +344,7 @@ impl hyper::service::Service<Request<Incoming>> for Surface {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.begun.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(Patient::new(body)));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(self.scheme);
         // A router is always ready: its `poll_ready` has nothing to wait for.

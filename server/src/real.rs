@@ -5,9 +5,9 @@
 //! Not here: the virtual ones (`sim`).
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -16,11 +16,11 @@ use gridpost_model::{Chance, Clock, Timestamp};
 use rand::RngCore as _;
 use tokio::runtime::Handle;
 
-/// The clock of this machine.
-#[derive(Default)]
+/// The clock of this machine. When the machine's clock is set back, ours goes on from where it was.
+#[derive(Clone, Default)]
 pub struct SystemClock {
-    /// The latest moment shown, in ticks: the machine's clock may be set back, ours stands still until it caught up.
-    latest: AtomicI64,
+    /// What to add to the ticks since the start. It only grows.
+    ahead: Arc<AtomicI64>,
 }
 
 /// The longest single sleep. A machine that was suspended, or whose clock was set, is noticed after this long.
@@ -28,15 +28,14 @@ const NAP: Duration = Duration::from_secs(60);
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let ticks = machine_ticks();
-        Timestamp::from_ticks(self.latest.fetch_max(ticks, Ordering::Relaxed).max(ticks))
+        self.show(machine_ticks(), ticks_since_start())
     }
 
     fn sleep_until(&self, moment: Timestamp) -> Sleep {
+        let clock = self.clone();
         Box::pin(async move {
             loop {
-                let now = Timestamp::from_ticks(machine_ticks());
-                let left = moment.since(now);
+                let left = moment.since(clock.now());
                 if left.is_zero() {
                     return;
                 }
@@ -46,15 +45,37 @@ impl Clock for SystemClock {
     }
 }
 
+impl SystemClock {
+    fn show(&self, machine: i64, since_start: i64) -> Timestamp {
+        let ahead = machine - since_start;
+        let ahead = self.ahead.fetch_max(ahead, Ordering::Relaxed).max(ahead);
+        Timestamp::from_ticks(since_start + ahead)
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the clock that everything else asks"
 )]
 fn machine_ticks() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX / 2)
+    ticks(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock that everything else asks"
+)]
+fn ticks_since_start() -> i64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    ticks(START.elapsed())
+}
+
+fn ticks(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX / 4)
 }
 
 #[expect(
@@ -119,11 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_does_not_go_back_when_the_machines_does() {
+    fn the_clock_goes_on_when_the_machines_is_set_back() {
         let clock = SystemClock::default();
-        let ahead = clock.now() + Duration::from_secs(3600);
-        clock.latest.store(ahead.ticks(), Ordering::Relaxed);
-        assert_eq!(clock.now(), ahead);
+        assert_eq!(clock.show(1_000_000, 100).ticks(), 1_000_000);
+        assert_eq!(clock.show(5, 300).ticks(), 1_000_200);
+        assert_eq!(clock.show(2_000_000, 400).ticks(), 2_000_000);
     }
 
     #[tokio::test]
