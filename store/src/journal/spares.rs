@@ -11,8 +11,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -20,12 +22,15 @@ use super::segment::{self, SEGMENT_BYTES};
 use crate::FileKind;
 use crate::disk::{self, Disk, DiskFile};
 
-/// How many segments stand ready. One is used up in no less than 50 ms, one is made in about 40.
+/// How many segments stand ready. Where more are used than are made, segments grow as they are written.
 const SPARES: usize = 2;
 /// A store that never wrote this much does not get spares: they take 128 MiB of disk.
 pub(super) const WORTHWHILE_BYTES: u64 = 256 << 10;
 /// Zeros are written and synced in pieces, so that a publisher's sync never waits behind much of them.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 256 << 10;
+/// After each piece the disk is left to publishers for a while: a spare takes about a second, and one is used up in no
+/// less than that unless events come in large batches.
+const BREATH: Duration = Duration::from_millis(3);
 
 /// The pool.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ struct Pool {
     folder: PathBuf,
     disk: Disk,
     shelf: Mutex<Shelf>,
+    /// Nobody needs spares any more.
+    closing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,7 @@ impl Spares {
             folder: folder.to_owned(),
             disk: disk.clone(),
             shelf: Mutex::new(shelf),
+            closing: AtomicBool::new(false),
         };
         Self {
             pool: Arc::new(pool),
@@ -171,6 +179,7 @@ impl Drop for Spares {
     fn drop(&mut self) {
         if let Some((tasks, worker)) = self.worker.take() {
             drop(tasks);
+            self.pool.closing.store(true, Ordering::Relaxed);
             let _ = worker.join();
         }
     }
@@ -195,12 +204,15 @@ fn start(pool: Arc<Pool>) -> Option<(mpsc::Sender<Task>, JoinHandle<()>)> {
 impl Pool {
     fn run(&self, task: &Task) {
         let done = match task {
+            Task::Make if self.closing.load(Ordering::Relaxed) => return,
             Task::Make => self.make(),
             Task::Recycle(path) => self.recycle(path),
             Task::Remove(path) => fs::remove_file(path),
         };
         let failed = done.is_err();
-        if let Err(error) = done {
+        if let Err(error) = done
+            && !self.closing.load(Ordering::Relaxed)
+        {
             tracing::warn!(%error, "a spare journal segment could not be prepared or removed");
         }
         let mut shelf = self.shelf.lock();
@@ -221,7 +233,7 @@ impl Pool {
         let _ = fs::remove_file(&unfinished);
         let kind = FileKind::Segment(number);
         let file = self.disk.create(&unfinished, kind)?;
-        if let Err(error) = fill(&file) {
+        if let Err(error) = self.fill(&file) {
             let _ = fs::remove_file(&unfinished);
             return Err(error);
         }
@@ -233,6 +245,21 @@ impl Pool {
                 fresh: true,
             },
         )
+    }
+
+    fn fill(&self, file: &DiskFile) -> io::Result<()> {
+        let zeros = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while at < SEGMENT_BYTES {
+            if self.closing.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            file.write_all_at(&zeros, at)?;
+            file.sync()?;
+            at += PIECE_BYTES as u64;
+            thread::park_timeout(BREATH);
+        }
+        Ok(())
     }
 
     fn recycle(&self, path: &Path) -> io::Result<()> {
@@ -254,15 +281,4 @@ impl Pool {
         self.shelf.lock().ready.push_back(spare);
         Ok(())
     }
-}
-
-fn fill(file: &DiskFile) -> io::Result<()> {
-    let zeros = vec![0; PIECE_BYTES];
-    let mut at = 0;
-    while at < SEGMENT_BYTES {
-        file.write_all_at(&zeros, at)?;
-        file.sync()?;
-        at += PIECE_BYTES as u64;
-    }
-    Ok(())
 }

@@ -184,9 +184,11 @@ fn tables_that_break_stop_the_store_and_lose_nothing() {
     put(&store, "a", "1").unwrap();
     publish(&store, 1).unwrap();
     on.store(true, Ordering::SeqCst);
-    place.clock.turn(Duration::from_secs(31));
     put(&store, "a", "2").unwrap();
+    place.clock.turn(Duration::from_secs(31));
     until("the store has failed", || {
+        // The writer looks at the clock when it has something to write.
+        let _ = put(&store, "b", "1");
         matches!(store.status().health, Health::Failed(_))
     });
     assert!(matches!(put(&store, "a", "3"), Err(StoreError::Failed(_))));
