@@ -407,9 +407,9 @@ impl<'a> Bench<'a> {
         let without = self
             .saturate("none in retry", &subject, &target, &endpoint, 64, 1)
             .await?;
-        // One in nine arrives at each attempt, so that many are left after the attempts at 0, 10, 30 and 60 s. The
+        // One in six arrives at each attempt, so that many are left after the attempts at 0, 10, 30 and 60 s. The
         // next one is at minute five.
-        closed_loop(&fill, 4, Until::Events(240_000)).await;
+        closed_loop(&fill, 4, Until::Events(300_000)).await;
         super::report_step("letting 100,000 events fail until their next attempt is minutes away");
         stopwatch::pause(Duration::from_secs(85)).await;
         let waiting = subject.waiting().await?;
