@@ -24,13 +24,18 @@ use crate::disk::{self, Disk, DiskFile};
 
 /// How many segments stand ready. Where more are used than are made, segments grow as they are written.
 const SPARES: usize = 2;
+/// How many may stand ready when segments are given back. More than `SPARES`: a new one is ordered as soon as a spare is
+/// taken, long before retention gives one back, and a journal that turns over would be filled with zeros for ever.
+const RECYCLED: usize = 4;
 /// A store that never wrote this much does not get spares: they take 128 MiB of disk.
 pub(super) const WORTHWHILE_BYTES: u64 = 256 << 10;
 /// Zeros are written and synced in pieces, so that a publisher's sync never waits behind much of them.
 const PIECE_BYTES: usize = 256 << 10;
-/// After each piece the disk is left to publishers for a while: a spare takes about a second, and one is used up in no
-/// less than that unless events come in large batches.
+/// After each piece the disk is left to publishers for a while: the first spare takes about a second, and one is used
+/// up in no less than that unless events come in large batches.
 const BREATH: Duration = Duration::from_millis(3);
+/// While a spare stands ready there is no hurry: the next takes four seconds.
+const LONG_BREATH: Duration = Duration::from_millis(15);
 
 /// The pool.
 #[derive(Debug)]
@@ -154,7 +159,7 @@ impl Spares {
         let whole = disk::occupied_bytes(&path).is_ok_and(|bytes| SEGMENT_BYTES <= bytes);
         let wanted = {
             let mut shelf = self.pool.shelf.lock();
-            let wanted = whole && shelf.ready.len() + shelf.ordered < SPARES;
+            let wanted = whole && shelf.ready.len() + shelf.ordered < RECYCLED;
             shelf.ordered += usize::from(wanted);
             wanted
         };
@@ -257,7 +262,8 @@ impl Pool {
             file.write_all_at(&zeros, at)?;
             file.sync()?;
             at += PIECE_BYTES as u64;
-            thread::park_timeout(BREATH);
+            let urgent = self.shelf.lock().ready.is_empty();
+            thread::park_timeout(if urgent { BREATH } else { LONG_BREATH });
         }
         Ok(())
     }
