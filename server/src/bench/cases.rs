@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use super::endpoint::{Answer, Endpoint};
 use super::load::{Body, Target, Until, closed_loop};
 use super::measure::{Delivered, median, row};
+use super::relay::Shape;
 use super::report::{Better, Goal, Machine, Report, Row};
 use super::subject::{Kind, Subject, communication_id, topic_id};
 use super::{Args, stopwatch};
@@ -39,38 +40,21 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs every wanted group.
 pub(super) async fn run(args: &Args) -> anyhow::Result<Report> {
     let mut bench = Bench::new(args)?;
-    if args.wants(Group::Footprint) {
-        bench
-            .footprint()
-            .await
-            .context("measuring memory and starts")?;
-    }
-    if args.wants(Group::Throughput) {
-        bench.throughput().await.context("measuring throughput")?;
-    }
-    if args.wants(Group::Texts) {
-        bench.texts().await.context("measuring inbound texts")?;
-    }
-    if args.wants(Group::FanOut) {
-        bench.fan_out().await.context("measuring fan-out")?;
-    }
-    if args.wants(Group::Latency) {
-        bench.latency().await.context("measuring latency")?;
-    }
-    if args.wants(Group::Batch) {
-        bench.batch().await.context("measuring batches")?;
-    }
-    if args.wants(Group::DeadEndpoint) {
-        bench
-            .dead_endpoint()
-            .await
-            .context("measuring with a dead endpoint")?;
-    }
-    if args.wants(Group::Retry) {
-        bench
-            .retry()
-            .await
-            .context("measuring with events in retry")?;
+    // The one that waits longest comes last.
+    let groups = [
+        Group::Footprint,
+        Group::Throughput,
+        Group::Texts,
+        Group::FanOut,
+        Group::Latency,
+        Group::Batch,
+        Group::DeadEndpoint,
+        Group::Retry,
+    ];
+    for group in groups.into_iter().filter(|group| args.wants(*group)) {
+        if let Err(error) = bench.measure(group).await {
+            bench.report.failures.push(format!("{group:?}: {error:#}"));
+        }
     }
     Ok(std::mem::take(&mut bench.report))
 }
@@ -122,6 +106,19 @@ impl<'a> Bench<'a> {
         }
     }
 
+    async fn measure(&mut self, group: Group) -> anyhow::Result<()> {
+        match group {
+            Group::Throughput => self.throughput().await,
+            Group::Texts => self.texts().await,
+            Group::FanOut => self.fan_out().await,
+            Group::Latency => self.latency().await,
+            Group::Batch => self.batch().await,
+            Group::Retry => self.retry().await,
+            Group::DeadEndpoint => self.dead_endpoint().await,
+            Group::Footprint => self.footprint().await,
+        }
+    }
+
     /// Ratios to the raw relay at each concurrency, measured in turn.
     async fn throughput(&mut self) -> anyhow::Result<()> {
         for concurrency in [1, 16, 64, 256] {
@@ -130,14 +127,16 @@ impl<'a> Bench<'a> {
             } else {
                 1
             };
-            let (mut raw, mut whole) = (Vec::new(), Vec::new());
+            let (mut raw, mut lean, mut whole) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..rounds {
-                raw.push(self.raw(concurrency).await?);
+                raw.push(self.relay(Shape::Pooled, concurrency).await?);
+                lean.push(self.relay(Shape::Lean, concurrency).await?);
                 whole.push(self.end_to_end(concurrency).await?);
             }
             let (raw, whole) = (median(raw), median(whole));
             let ratio = whole.delivered_per_second / raw.delivered_per_second;
             self.keep(raw);
+            self.keep(median(lean));
             self.keep(whole);
             if concurrency == 64 {
                 self.goal(
@@ -153,10 +152,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn raw(&self, concurrency: usize) -> anyhow::Result<Row> {
+    async fn relay(&self, shape: Shape, concurrency: usize) -> anyhow::Result<Row> {
         let endpoint = Endpoint::start().await?;
         let subject = Subject::start(&Kind::Relay {
             endpoint: endpoint.address,
+            shape,
         })
         .await?;
         let target = Target {
@@ -165,7 +165,11 @@ impl<'a> Bench<'a> {
             headers: Vec::new(),
             body: Body::Events { batch: 1 },
         };
-        self.saturate("raw relay", &subject, &target, &endpoint, concurrency, 1)
+        let case = match shape {
+            Shape::Pooled => "raw relay",
+            Shape::Lean => "lean relay",
+        };
+        self.saturate(case, &subject, &target, &endpoint, concurrency, 1)
             .await
     }
 

@@ -14,6 +14,9 @@ use super::report::{Latency, Row};
 use super::stopwatch;
 use super::subject::{Subject, Usage};
 
+/// How long a case runs before it is measured: until connections stand and the store's first spares are made.
+const WARM_UP: Duration = Duration::from_secs(3);
+
 impl Bench<'_> {
     /// Full load for the span of the run, until everything accepted has arrived.
     pub(super) async fn saturate(
@@ -26,12 +29,7 @@ impl Bench<'_> {
         copies: u64,
     ) -> anyhow::Result<Row> {
         super::report_step(&format!("{case}, c={concurrency}"));
-        let warm = closed_loop(
-            target,
-            concurrency,
-            Until::Elapsed(Duration::from_millis(500)),
-        )
-        .await;
+        let warm = closed_loop(target, concurrency, Until::Elapsed(WARM_UP)).await;
         ensure!(warm.accepted > 0, "{case}: nothing was accepted");
         endpoint.received(warm.accepted * copies, PATIENCE).await;
         endpoint.reset();

@@ -17,6 +17,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use relay::Shape;
 use report::Report;
 
 /// What to measure.
@@ -58,8 +59,12 @@ pub async fn run(args: &Args) -> anyhow::Result<Report> {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn serve_relay(listen: SocketAddr, endpoint: SocketAddr) -> anyhow::Result<()> {
-    relay::serve(listen, endpoint).await
+pub async fn serve_relay(
+    listen: SocketAddr,
+    endpoint: SocketAddr,
+    shape: Shape,
+) -> anyhow::Result<()> {
+    relay::serve(listen, endpoint, shape).await
 }
 
 /// Tells a person what is being measured now.

@@ -14,6 +14,8 @@ pub struct Report {
     pub(super) rows: Vec<Row>,
     /// The figures that have a goal.
     pub(super) goals: Vec<Goal>,
+    /// Groups that could not be measured, and why.
+    pub(super) failures: Vec<String>,
 }
 
 /// What the figures depend on.
@@ -103,6 +105,19 @@ impl Goal {
 }
 
 impl Report {
+    /// Whether everything that was asked for could be measured.
+    ///
+    /// # Errors
+    /// What could not, and why.
+    pub fn complete(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.failures.is_empty(),
+            "not everything could be measured:\n{}",
+            self.failures.join("\n")
+        );
+        Ok(())
+    }
+
     /// Whether every figure reached its floor.
     pub fn reached(&self) -> bool {
         self.goals.iter().all(|goal| goal.verdict() != "MISSED")

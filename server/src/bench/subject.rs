@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::load::{Body, Target};
+use super::relay::Shape;
 use super::stopwatch;
 use crate::credentials::Credentials;
 
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     Relay {
         /// Where it posts.
         endpoint: SocketAddr,
+        /// How it is built.
+        shape: Shape,
     },
 }
 
@@ -80,8 +83,17 @@ impl Subject {
                     .args(["serve", "--listen", &address.to_string(), "--data"])
                     .arg(data);
             }
-            Kind::Relay { endpoint } => {
-                command.args(["bench-relay", &address.to_string(), &endpoint.to_string()]);
+            Kind::Relay { endpoint, shape } => {
+                let shape = match shape {
+                    Shape::Pooled => "pooled",
+                    Shape::Lean => "lean",
+                };
+                command.args([
+                    "bench-relay",
+                    &address.to_string(),
+                    &endpoint.to_string(),
+                    shape,
+                ]);
             }
         }
         let began = stopwatch::nanos();

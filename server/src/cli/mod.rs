@@ -86,6 +86,7 @@ enum Command {
     BenchRelay {
         listen: std::net::SocketAddr,
         endpoint: std::net::SocketAddr,
+        shape: bench::Shape,
     },
     /// Kill a server again and again and prove that it loses nothing
     #[command(hide = true)]
@@ -162,11 +163,13 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Bench(arguments) => on_all_cores(async move {
             let report = bench::run(&arguments).await?;
             output.result(&report, ToString::to_string);
-            Ok(())
+            Ok(report.complete()?)
         }),
-        Command::BenchRelay { listen, endpoint } => {
-            on_all_cores(async move { Ok(bench::serve_relay(listen, endpoint).await?) })
-        }
+        Command::BenchRelay {
+            listen,
+            endpoint,
+            shape,
+        } => on_all_cores(async move { Ok(bench::serve_relay(listen, endpoint, shape).await?) }),
         Command::CrashTest(arguments) => on_all_cores(crash::command(arguments, output)),
     }
 }
