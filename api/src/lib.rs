@@ -4,16 +4,19 @@
 //! `problem`, what a path means in `path`, and nothing here holds state of its own beyond what the clients see.
 //! Not here: sockets and TLS (`server`), what the calls do (`grid`, `comms`), where anything is kept (`store`).
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use gridpost_comms::Comms;
 use gridpost_comms::sms::handsets::Handsets;
 use gridpost_grid::Grid;
 use gridpost_model::{Chance, Clock};
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 pub mod arm;
 pub mod auth;
@@ -79,10 +82,10 @@ pub struct Tenant {
 /// What every handler is given as its state.
 pub type Shared = Arc<Parts>;
 
-/// All surfaces. Paths are normalised first; `path::RawTarget` in the extensions keeps what the client sent.
-pub fn router(parts: Parts) -> Router {
+/// All surfaces.
+pub fn surfaces(parts: Parts) -> Surfaces {
     let parts: Shared = Arc::new(parts);
-    let surfaces = Router::new()
+    let router = Router::new()
         .merge(operations::routes())
         .merge(validate::routes())
         .merge(token::routes())
@@ -90,25 +93,37 @@ pub fn router(parts: Parts) -> Router {
         .merge(own::routes(&parts))
         .fallback(arm::answer)
         .with_state(Arc::clone(&parts));
-    Router::new()
-        .fallback(dispatch)
-        .with_state(Entrance { parts, surfaces })
-}
-
-#[derive(Clone)]
-struct Entrance {
-    parts: Shared,
-    surfaces: Router,
-}
-
-/// Publishing is told apart before anything else is done, because it is the path that must be short.
-async fn dispatch(State(entrance): State<Entrance>, request: Request) -> Response {
-    if publish::is_for_us(&request) {
-        return publish::answer(&entrance.parts, request).await;
+    Surfaces {
+        parts,
+        router: Arc::new(router),
     }
-    let request = path::normalise(request);
-    match entrance.surfaces.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+}
+
+/// The service that answers every request. Cheap to clone, always ready.
+///
+/// Publishing is told apart before anything else is done, because it is the path that must be short. For all else,
+/// paths are normalised first; `path::RawTarget` in the extensions keeps what the client sent.
+#[derive(Clone)]
+pub struct Surfaces {
+    parts: Shared,
+    router: Arc<Router>,
+}
+
+impl Service<Request> for Surfaces {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if publish::is_for_us(&request) {
+            let parts = Arc::clone(&self.parts);
+            return Box::pin(async move { Ok(publish::answer(&parts, request).await) });
+        }
+        let router = Router::clone(&self.router);
+        Box::pin(router.oneshot(path::normalise(request)))
     }
 }

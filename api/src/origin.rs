@@ -2,11 +2,22 @@
 //!
 //! Promise: every URL we hand out begins with the scheme and the host that the asking client used.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, Uri, request};
 
 use crate::Parts;
 
-/// The scheme of a connection; the listener puts it into the extensions of each request.
+/// Who asks, and how; the listener puts it into the extensions of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The address at the other end of the connection.
+    pub address: IpAddr,
+    /// With or without TLS.
+    pub scheme: Scheme,
+}
+
+/// The scheme of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Plain text.
@@ -17,7 +28,8 @@ pub enum Scheme {
 
 /// `https://host:port` as the client dialled it, without a trailing slash.
 pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
-    let scheme = match request.extensions.get::<Scheme>() {
+    let caller = request.extensions.get::<Caller>();
+    let scheme = match caller.map(|caller| caller.scheme) {
         Some(Scheme::Http) => "http",
         Some(Scheme::Https) => "https",
         None => parts.base_url.split(':').next().unwrap_or("https"),

@@ -88,7 +88,7 @@ impl Server {
         let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
         provision::provision(&config, &data, &grid, &comms, &*sources.chance).await?;
 
-        let router = gridpost_api::router(Parts {
+        let surfaces = gridpost_api::surfaces(Parts {
             grid: grid.clone(),
             comms: comms.clone(),
             handsets,
@@ -105,7 +105,7 @@ impl Server {
             host_names: config.host_names.clone(),
             watch: Arc::new(ProcessWatch::new(store.clone())),
         });
-        let listener = port.serve(router, tls, &config.listener, &supervisor);
+        let listener = port.serve(surfaces, tls, &config.listener, &supervisor);
         if let Err(error) = running.leave(&data) {
             // Commands do not find this server then; that is no reason to let deliveries wait on a full disk.
             tracing::warn!("the note for commands could not be left: {error:#}");

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +14,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use gridpost_api::origin::Scheme;
+use futures_util::stream::FuturesUnordered;
+use gridpost_api::origin::{Caller, Scheme};
 use http::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use tower::Service as _;
+use tower::Service;
 
 use crate::config;
 use crate::real::{Supervisor, nap};
@@ -71,17 +71,17 @@ impl Port {
         self.address
     }
 
-    /// Answers whoever connects.
-    pub fn serve(
+    /// Answers whoever connects. `surfaces` must always be ready: it is not asked whether it is.
+    pub fn serve<S: Surfaces>(
         self,
-        router: Router,
+        surfaces: S,
         tls: Arc<rustls::ServerConfig>,
         settings: &config::Listener,
         supervisor: &Supervisor,
     ) -> Listener {
         let (closing, closed) = watch::channel(false);
         let line = Line {
-            router,
+            surfaces,
             tls: TlsAcceptor::from(tls),
             http: protocol(settings.header_timeout()),
             begin_within: settings.handshake_timeout() + settings.header_timeout(),
@@ -152,9 +152,28 @@ impl Listener {
     }
 }
 
+/// What answers requests, from every connection at once.
+pub trait Surfaces:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Surfaces for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// What every connection needs.
-struct Line {
-    router: Router,
+struct Line<S> {
+    surfaces: S,
     tls: TlsAcceptor,
     http: auto::Builder<TokioExecutor>,
     /// From connecting to the first request.
@@ -163,9 +182,9 @@ struct Line {
     closed: watch::Receiver<bool>,
 }
 
-async fn accept(
+async fn accept<S: Surfaces>(
     socket: TcpListener,
-    line: Arc<Line>,
+    line: Arc<Line<S>>,
     permits: Arc<Semaphore>,
     supervisor: Supervisor,
 ) {
@@ -184,7 +203,7 @@ async fn accept(
                 let line = Arc::clone(&line);
                 supervisor.spawn(
                     "connection",
-                    Box::pin(async move { line.answer(stream, peer, permit).await }),
+                    Box::pin(async move { line.answer(stream, peer.ip(), permit).await }),
                 );
             }
             (Err(error), _) if is_peers_fault(&error) => (),
@@ -206,8 +225,8 @@ fn is_peers_fault(error: &std::io::Error) -> bool {
     )
 }
 
-impl Line {
-    async fn answer(&self, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+impl<S: Surfaces> Line<S> {
+    async fn answer(&self, stream: TcpStream, address: IpAddr, _permit: OwnedSemaphorePermit) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let mut closed = self.closed.clone();
@@ -218,55 +237,73 @@ impl Line {
             },
             _ = closed.wait_for(|closed| *closed) => return,
         };
+        let caller = |scheme| Caller { address, scheme };
         if !secure {
-            return self.converse(stream, peer, Scheme::Http).await;
+            return self.converse(stream, caller(Scheme::Http)).await;
         }
         match tokio::time::timeout(self.handshake_within, self.tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.converse(stream, peer, Scheme::Https).await,
+            Ok(Ok(stream)) => self.converse(stream, caller(Scheme::Https)).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed: {error}"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn converse<S>(&self, stream: S, peer: SocketAddr, scheme: Scheme)
+    async fn converse<I>(&self, stream: I, caller: Caller)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let begun = Arc::new(AtomicBool::new(false));
         let surface = Surface {
-            router: self.router.clone(),
-            peer,
-            scheme,
+            surfaces: self.surfaces.clone(),
+            caller,
             begun: Arc::clone(&begun),
         };
         let connection = self.http.serve_connection(TokioIo::new(stream), surface);
         let mut connection = std::pin::pin!(connection);
-        let mut closed = self.closed.clone();
-        // Telling HTTP/1.1 from HTTP/2 has no time limit of its own; this one covers it.
-        let mut too_late = std::pin::pin!(nap(self.begin_within));
-        let mut watching = true;
-        let mut draining = false;
+        let mut interruptions = self.interruptions();
         loop {
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a connection ended: {error}");
                     }
                     return;
                 }
-                _ = closed.wait_for(|closed| *closed), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = too_late.as_mut(), if watching => {
-                    watching = false;
-                    if !begun.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
+                Some(interruption) = interruptions.next() => match interruption {
+                    Interruption::Closing => connection.as_mut().graceful_shutdown(),
+                    Interruption::TooLate if begun.load(Ordering::Relaxed) => (),
+                    Interruption::TooLate => return,
+                },
             }
         }
     }
+
+    /// What can come between a client and us. Each is asked again only when it has something to say: a connection
+    /// looks here after every request and every answer.
+    fn interruptions(&self) -> FuturesUnordered<BoxFuture<'static, Interruption>> {
+        let mut closed = self.closed.clone();
+        // Telling HTTP/1.1 from HTTP/2 has no time limit of its own; this one covers it.
+        let begin_within = self.begin_within;
+        let interruptions = FuturesUnordered::<BoxFuture<'static, Interruption>>::new();
+        interruptions.push(Box::pin(async move {
+            // The sender gone means the same.
+            let _ = closed.wait_for(|closed| *closed).await;
+            Interruption::Closing
+        }));
+        interruptions.push(Box::pin(async move {
+            nap(begin_within).await;
+            Interruption::TooLate
+        }));
+        interruptions
+    }
+}
+
+enum Interruption {
+    /// The server ends.
+    Closing,
+    /// The time for a first request is over.
+    TooLate,
 }
 
 /// The first byte that a client sends, left where it is. `None` when it hangs up instead.
@@ -329,31 +366,29 @@ impl hyper::body::Body for Patient {
     }
 }
 
-/// One connection's way to the router.
-struct Surface {
-    router: Router,
-    peer: SocketAddr,
-    scheme: Scheme,
+/// One connection's way to the surfaces.
+struct Surface<S> {
+    surfaces: S,
+    caller: Caller,
     begun: Arc<AtomicBool>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Surface {
+impl<S: Surfaces> hyper::service::Service<Request<Incoming>> for Surface<S> {
     type Response = Response;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+    type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.begun.store(true, Ordering::Relaxed);
         let mut request = request.map(|body| Body::new(Patient::new(body)));
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        request.extensions_mut().insert(self.scheme);
-        // A router is always ready: its `poll_ready` has nothing to wait for.
-        Box::pin(self.router.clone().call(request))
+        request.extensions_mut().insert(self.caller);
+        self.surfaces.clone().call(request)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use gridpost_model::Timestamp;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
