@@ -66,6 +66,9 @@ impl Outcome {
             Failure::Socket(_) | Failure::Tls(_) => Self::SocketError,
             Failure::Protocol(_) => Self::Aborted,
             Failure::TimedOut => Self::TimedOut,
+            // Our own trouble: the endpoint was not asked.
+            Failure::Token(_) => Self::GenericError,
+            Failure::Handler { outcome, .. } => *outcome,
         }
     }
 

@@ -6,7 +6,7 @@
 use gridpost_model::subscription::{
     DeadLetterDestination, DeliverySchema, Destination, EventSubscription, WebHook,
 };
-use gridpost_model::{Filter, RetryPolicy, Secret, Timestamp};
+use gridpost_model::{Filter, RetryPolicy, Timestamp};
 
 use crate::manage::Change;
 
@@ -33,9 +33,7 @@ impl SubscriptionSpec {
     /// Every event to a webhook, and for the rest what holds when nothing is said.
     pub fn to(url: impl Into<String>) -> Self {
         Self {
-            destination: Destination::WebHook(WebHook {
-                url: Secret::new(url),
-            }),
+            destination: Destination::WebHook(WebHook::new(url)),
             filter: Filter::default(),
             labels: Vec::new(),
             expires: None,

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use gridpost_model::time::Sleep;
 use gridpost_model::{Clock, Timestamp};
 
+use crate::destination::Prepared;
 use crate::lane::{Delivered, Job, Lane, Plan, Rest, Take};
 use crate::outbound::{
     BadUrl, Body, Connection, Endpoint, Failure, Outcome as Received, RESPONSE_TIMEOUT, Response,
@@ -163,12 +164,17 @@ impl Worker {
             return Err(Failure::TimedOut);
         };
         let deadline = job.started + RESPONSE_TIMEOUT;
+        let clock = Arc::clone(&self.lane.shared.clock);
         let endpoint = match &plan.destination {
-            Ok(prepared) => prepared.endpoint(),
+            Ok(Prepared::Webhook(hook)) => hook.endpoint(),
+            Ok(Prepared::Other(handler)) => {
+                let events = [Arc::clone(&job.event)];
+                let sending = handler.send(&events, job.history.attempts);
+                return self.timer.within(&*clock, deadline, sending).await;
+            }
             Err(BadUrl::Forbidden(kind)) => return Err(Failure::Forbidden(*kind)),
             Err(_) => return Err(Failure::Resolution),
         };
-        let clock = Arc::clone(&self.lane.shared.clock);
         if let Some(line) = &self.line
             && !line.leads_to(endpoint)
         {
@@ -242,9 +248,10 @@ impl Line {
 }
 
 fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
-    let prepared = plan.destination.as_ref().map_err(|_| Failure::Resolution)?;
-    prepared
-        .request(&job.event, job.history.attempts)
+    let Ok(Prepared::Webhook(hook)) = &plan.destination else {
+        return Err(Failure::Resolution);
+    };
+    hook.request(&job.event, job.history.attempts)
         .map_err(|error| Failure::Protocol(error.to_string()))
 }
 

@@ -55,13 +55,96 @@ pub enum Destination {
 }
 
 /// An HTTP endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebHook {
     /// `endpointUrl`, whole. Its query string is a secret of the endpoint.
     pub url: Secret,
+    /// `maxEventsPerBatch` and `preferredBatchSizeInKilobytes`.
+    #[serde(default)]
+    pub batch: Batch,
+    /// `deliveryAttributeMappings`: headers beside our own. At most ten.
+    #[serde(default)]
+    pub attributes: Vec<DeliveryAttribute>,
+    /// `azureActiveDirectoryTenantId` and `azureActiveDirectoryApplicationIdOrUri`: requests carry a token for it.
+    #[serde(default)]
+    pub entra: Option<Entra>,
+    /// `gridpostSigningSecret`, ours alone: requests are signed by the rules of standard-webhooks.
+    #[serde(default)]
+    pub signing: Option<Secret>,
+    /// Events per minute that the endpoint allowed when it was asked. Source: reference event-grid 4.2.
+    #[serde(default)]
+    pub allowed_rate: Option<u32>,
+}
+
+/// How many events go together in one request. Source: reference event-grid 3.3, 5.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// `maxEventsPerBatch`: 1 to 5000, never exceeded. 1: no batches.
+    pub max_events: u32,
+    /// `preferredBatchSizeInKilobytes`: 1 to 1024. One larger event goes alone.
+    pub preferred_kilobytes: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            max_events: 1,
+            preferred_kilobytes: 64,
+        }
+    }
+}
+
+impl Batch {
+    /// The bytes that the events of a batch should not exceed.
+    pub fn preferred_bytes(self) -> usize {
+        usize::try_from(self.preferred_kilobytes).map_or(usize::MAX, |kilobytes| kilobytes << 10)
+    }
+}
+
+/// An entry of `deliveryAttributeMappings`: a header, or a property of a message, beside our own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryAttribute {
+    /// `name`, as it was written.
+    pub name: String,
+    /// What it carries.
+    pub value: AttributeValue,
+}
+
+/// What a delivery attribute carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttributeValue {
+    /// `Static`: always the same text.
+    Static {
+        /// `value`.
+        value: Secret,
+        /// `isSecret`: never shown again.
+        is_secret: bool,
+    },
+    /// `Dynamic`: taken from each event.
+    Dynamic {
+        /// `sourceField`: a path into the event, as filters write it.
+        source_field: String,
+    },
+}
+
+/// The application that an Entra-protected endpoint expects tokens for. Source: reference event-grid 5.8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entra {
+    /// `azureActiveDirectoryTenantId`.
+    pub tenant: String,
+    /// `azureActiveDirectoryApplicationIdOrUri`.
+    pub application: String,
 }
 
 impl WebHook {
+    /// An endpoint that takes one event at a time and asks for nothing more.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: Secret::new(url),
+            ..Self::default()
+        }
+    }
+
     /// `endpointBaseUrl`: the URL without its query, safe to show.
     pub fn base_url(&self) -> &str {
         self.url

@@ -9,7 +9,7 @@ use gridpost_grid::subscriptions::{
     FilterPatch, RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec,
 };
 use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema, Destination, WebHook};
-use gridpost_model::{Filter, RetryPolicy, Secret, Timestamp};
+use gridpost_model::{Filter, RetryPolicy, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -246,11 +246,7 @@ impl DestinationBody {
             return Err(Refusal::not_supported_field(field));
         }
         let url = hook.endpoint_url.filter(|url| !url.is_empty());
-        Ok(url.map(|url| {
-            Destination::WebHook(WebHook {
-                url: Secret::new(url),
-            })
-        }))
+        Ok(url.map(|url| Destination::WebHook(WebHook::new(url))))
     }
 }
 

@@ -1,22 +1,38 @@
-//! Where lanes send to. One file per kind of destination; webhooks first.
+//! Where lanes send to. One file per kind of destination.
 //!
 //! Promise: what does not change from event to event is prepared once, when the subscription is made or changed.
+//! Endpoints of HTTP are sent to over the worker's own connection; every other kind brings a client of its own.
 
 mod webhook;
 
 use std::sync::Arc;
 
-use gridpost_model::event::NotAnEvent;
+use futures_util::future::BoxFuture;
 use gridpost_model::subscription::EventSubscription;
 use gridpost_model::{Destination, Event};
 
-use crate::outbound::{BadUrl, Body, Client, Endpoint};
-use webhook::Webhook;
+use crate::outbound::{BadUrl, Client, Failure, Response};
+pub(crate) use webhook::Webhook;
 
 /// A destination, ready to be sent to.
 pub(crate) enum Prepared {
-    /// An HTTP endpoint.
+    /// An HTTP endpoint: the worker keeps the connection.
     Webhook(Webhook),
+    /// Anything else: it keeps its own.
+    #[expect(dead_code, reason = "queues, topics and hubs plug in here")]
+    Other(Arc<dyn Handler>),
+}
+
+/// A destination with a client of its own: a queue, a topic, a hub.
+pub(crate) trait Handler: Send + Sync {
+    /// Carries events there, after that many attempts; one answer speaks for all of them. The worker ends it with
+    /// `TimedOut` after 30 s by dropping the future. A status of 200 to 204 is success; other statuses are judged like
+    /// a webhook's; an end that has no status is `Failure::Handler`, with its outcome.
+    fn send<'a>(
+        &'a self,
+        events: &'a [Arc<Event>],
+        attempts_made: u32,
+    ) -> BoxFuture<'a, Result<Response, Failure>>;
 }
 
 impl Prepared {
@@ -30,24 +46,6 @@ impl Prepared {
                 let endpoint = client.endpoint(hook.url.reveal())?;
                 Ok(Self::Webhook(Webhook::new(subscription, endpoint)))
             }
-        }
-    }
-
-    /// Where to dial.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        match self {
-            Self::Webhook(hook) => hook.endpoint(),
-        }
-    }
-
-    /// The request that carries an event, after that many attempts.
-    pub(crate) fn request(
-        &self,
-        event: &Event,
-        attempts_made: u32,
-    ) -> Result<http::Request<Body>, NotAnEvent> {
-        match self {
-            Self::Webhook(hook) => hook.request(event, attempts_made),
         }
     }
 }

@@ -38,11 +38,11 @@ impl Webhook {
         }
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         event: &Event,
         attempts_made: u32,
@@ -111,7 +111,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 mod tests {
     use gridpost_model::event::NewEvent;
     use gridpost_model::subscription::{LaneId, ProvisioningState, WebHook};
-    use gridpost_model::{Destination, Filter, RetryPolicy, Secret, Timestamp};
+    use gridpost_model::{Destination, Filter, RetryPolicy, Timestamp};
     use http_body_util::BodyExt as _;
     use hyper::body::Body as _;
 
@@ -123,9 +123,7 @@ mod tests {
             name: "my-Hook".into(),
             source: "/subscriptions/s".parse().unwrap(),
             lane: LaneId(1),
-            destination: Destination::WebHook(WebHook {
-                url: Secret::new(url),
-            }),
+            destination: Destination::WebHook(WebHook::new(url)),
             filter: Filter::default(),
             labels: Vec::new(),
             expires: None,

@@ -99,6 +99,17 @@ pub enum Failure {
     /// Nothing came within the time limit.
     #[error("no answer within the time limit")]
     TimedOut,
+    /// No token could be had for an Entra-protected endpoint; nothing was sent.
+    #[error("no token could be had for the endpoint: {0}")]
+    Token(String),
+    /// A destination that is not an HTTP endpoint said so in its own way.
+    #[error("{detail}")]
+    Handler {
+        /// What it means.
+        outcome: crate::retry::Outcome,
+        /// What it said.
+        detail: String,
+    },
 }
 
 /// The guarded client. Cheap to clone.
