@@ -1,7 +1,8 @@
 //! Events, as they are kept and as they are delivered.
 //!
-//! Promise: an `Event` carries its complete JSON object in the schema it was published in, with everything the
-//! service stamps (topic, versions) already in it; delivery in that schema copies bytes and nothing else.
+//! Promise: an `Event` carries its complete JSON object with everything the service stamps (topic, versions) already
+//! in it; delivery in the schema it came in copies bytes and nothing else. An event of its publisher's own shape is
+//! kept as the Event Grid object that the mapping makes of it, whose `data` is the publisher's object to the letter.
 //! Not here: how publishers' bodies are read and refused (`api`), what services put into `data` (`comms`).
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Timestamp;
+use crate::subscription::DeliverySchema;
 
 /// The shape an event was published in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,13 +26,53 @@ pub enum EventSchema {
     Custom,
 }
 
+impl EventSchema {
+    /// Whether events that came in this schema can go out in that one.
+    /// Source: reference event-grid 1.4.
+    pub fn may_deliver_as(self, delivery: DeliverySchema) -> bool {
+        match (self, delivery) {
+            (_, DeliverySchema::CloudEvents) | (Self::Custom, _) => true,
+            (Self::EventGrid, out) => out == DeliverySchema::EventGrid,
+            (Self::CloudEvents, _) => false,
+        }
+    }
+
+    /// What is delivered when a subscription does not say: what came in.
+    /// Source: reference event-grid 1.4.
+    pub fn usual_delivery(self) -> DeliverySchema {
+        match self {
+            Self::EventGrid => DeliverySchema::EventGrid,
+            Self::CloudEvents => DeliverySchema::CloudEvents,
+            Self::Custom => DeliverySchema::Custom,
+        }
+    }
+
+    /// The words in which the service refuses a combination.
+    /// Source: reference event-grid 1.4.
+    pub fn refusal_of(self, delivery: DeliverySchema) -> String {
+        let delivery = match delivery {
+            DeliverySchema::EventGrid => "EventGridSchema",
+            DeliverySchema::CloudEvents => "CloudEventSchemaV1_0",
+            DeliverySchema::Custom => "CustomInputSchema",
+        };
+        let input = match self {
+            Self::EventGrid => "EventGridSchema",
+            Self::CloudEvents => "CloudEventSchemaV1_0",
+            Self::Custom => "CustomEventSchema",
+        };
+        format!(
+            "The specified EventDeliverySchema value \"{delivery}\" cannot be used in combination with the topic's input schema of {input}"
+        )
+    }
+}
+
 /// What most events fit into, so that writing one seldom moves it.
 const USUAL_BYTES: usize = 1536;
 
 /// One event. Cheap to share behind an `Arc`, never changed after it was made.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The schema of `json`.
+    /// The schema it came in.
     pub schema: EventSchema,
     /// `id`: the publisher's; not unique, never used to deduplicate.
     pub id: Box<str>,
@@ -44,7 +86,8 @@ pub struct Event {
     pub data_version: Box<str>,
     /// When we accepted it. Time to live counts from here.
     pub published: Timestamp,
-    /// The complete object, as it is delivered in its own schema.
+    /// The complete object: a CloudEvent as it was published, otherwise an object in the Event Grid schema. That of a
+    /// custom event has the publisher's whole object as `data`, so that filters find `data.x` in both alike.
     pub json: Bytes,
 }
 
@@ -108,10 +151,29 @@ pub struct Envelope<'a> {
     pub event_time: Cow<'a, str>,
 }
 
+/// What is read back of a CloudEvent.
+#[derive(Debug, Deserialize)]
+struct Attributes<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    subject: Option<Cow<'a, str>>,
+}
+
 /// A stored object is not an event of its schema.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event in the Event Grid schema")]
 pub struct NotAnEvent(#[from] serde_json::Error);
+
+impl NotAnEvent {
+    fn came_as_cloud_event() -> Self {
+        Self(serde::de::Error::custom("the event came as a CloudEvent"))
+    }
+}
 
 impl Event {
     /// An event in the Event Grid schema, its object written once and for all.
@@ -146,6 +208,55 @@ impl Event {
         })
     }
 
+    /// An event of its publisher's own shape: `new` is what the mapping found, its `data` the publisher's object.
+    ///
+    /// # Errors
+    /// `data` cannot be written as JSON.
+    pub fn custom(new: &NewEvent<'_, RawValue>, published: Timestamp) -> Result<Self, NotAnEvent> {
+        let mut event = Self::event_grid(new, published)?;
+        event.schema = EventSchema::Custom;
+        Ok(event)
+    }
+
+    /// A CloudEvent, kept to the letter.
+    ///
+    /// # Errors
+    /// The object lacks one of the required attributes, or one of the known ones is not a text.
+    pub fn cloud_event(json: Bytes, published: Timestamp) -> Result<Self, NotAnEvent> {
+        let attributes: Attributes<'_> = serde_json::from_slice(&json)?;
+        let mut event = Self {
+            schema: EventSchema::CloudEvents,
+            id: attributes.id.as_ref().into(),
+            topic: attributes.source.as_ref().into(),
+            event_type: attributes.r#type.as_ref().into(),
+            subject: attributes.subject.as_deref().unwrap_or_default().into(),
+            data_version: Box::default(),
+            published,
+            json: Bytes::new(),
+        };
+        event.json = json;
+        Ok(event)
+    }
+
+    /// An event as it was stored: the object `json` of an event that came in that schema.
+    ///
+    /// # Errors
+    /// The object lacks something that every event of the schema has.
+    pub fn from_stored(
+        schema: EventSchema,
+        json: Bytes,
+        published: Timestamp,
+    ) -> Result<Self, NotAnEvent> {
+        match schema {
+            EventSchema::EventGrid => Self::from_event_grid_json(json, published),
+            EventSchema::CloudEvents => Self::cloud_event(json, published),
+            EventSchema::Custom => Ok(Self {
+                schema,
+                ..Self::from_event_grid_json(json, published)?
+            }),
+        }
+    }
+
     /// An event as it was stored: the object `json` in the Event Grid schema.
     ///
     /// # Errors
@@ -164,6 +275,43 @@ impl Event {
         };
         event.json = json;
         Ok(event)
+    }
+
+    /// The object that a subscription with this delivery schema gets.
+    /// Source: reference event-grid 1.4, 1.5.
+    ///
+    /// # Errors
+    /// The stored object is damaged, or the event came in a schema that cannot go out in this one.
+    pub fn in_schema(&self, delivery: DeliverySchema) -> Result<Bytes, NotAnEvent> {
+        match delivery {
+            DeliverySchema::EventGrid => self.to_event_grid(),
+            DeliverySchema::CloudEvents => self.to_cloud_event(),
+            DeliverySchema::Custom => self.to_custom(),
+        }
+    }
+
+    /// The event as an object in the Event Grid schema.
+    ///
+    /// # Errors
+    /// It came as a CloudEvent.
+    pub fn to_event_grid(&self) -> Result<Bytes, NotAnEvent> {
+        match self.schema {
+            EventSchema::EventGrid | EventSchema::Custom => Ok(self.json.clone()),
+            EventSchema::CloudEvents => Err(NotAnEvent::came_as_cloud_event()),
+        }
+    }
+
+    /// The publisher's own object, to the letter. An event that did not come in its publisher's own shape is given as
+    /// it came.
+    ///
+    /// # Errors
+    /// The stored object is damaged.
+    pub fn to_custom(&self) -> Result<Bytes, NotAnEvent> {
+        if self.schema != EventSchema::Custom {
+            return Ok(self.json.clone());
+        }
+        let envelope: Envelope<'_> = serde_json::from_slice(&self.json)?;
+        Ok(self.json.slice_ref(envelope.data.get().as_bytes()))
     }
 
     /// The event as a CloudEvents 1.0 object (structured mode).
@@ -209,6 +357,26 @@ struct CloudEventOut<'a> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn section_1_4_the_pairs_of_input_and_delivery() {
+        use DeliverySchema as Out;
+        let table = [
+            (EventSchema::EventGrid, [true, true, false]),
+            (EventSchema::CloudEvents, [false, true, false]),
+            (EventSchema::Custom, [true, true, true]),
+        ];
+        for (input, row) in table {
+            let found = [Out::EventGrid, Out::CloudEvents, Out::Custom]
+                .map(|delivery| input.may_deliver_as(delivery));
+            assert_eq!(found, row, "{input:?}");
+            assert!(input.may_deliver_as(input.usual_delivery()), "{input:?}");
+        }
+        assert_eq!(
+            EventSchema::EventGrid.refusal_of(Out::Custom),
+            "The specified EventDeliverySchema value \"CustomInputSchema\" cannot be used in combination with the topic's input schema of EventGridSchema"
+        );
+    }
+
     fn sample() -> Event {
         let topic: Arc<str> = "/subscriptions/s".into();
         Event::event_grid(
@@ -248,5 +416,68 @@ mod tests {
                 "dataschema": "#1.0", "data": {"n": 1},
             })
         );
+    }
+
+    fn custom() -> (Event, &'static str) {
+        let own = r#"{ "who" :"me", "at":1.50}"#;
+        let topic: Arc<str> = "/subscriptions/s".into();
+        let new = NewEvent {
+            id: "1",
+            topic: &topic,
+            subject: "s",
+            event_type: "t",
+            event_time: "2026-01-01T00:00:00Z",
+            data_version: "2",
+            data: serde_json::from_str::<&RawValue>(own).unwrap(),
+        };
+        (Event::custom(&new, Timestamp::EPOCH).unwrap(), own)
+    }
+
+    #[test]
+    fn section_1_5_a_custom_event_goes_out_in_all_three_schemas() {
+        let (event, own) = custom();
+        let read = |bytes: Bytes| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+        let own_value: serde_json::Value = serde_json::from_str(own).unwrap();
+        assert_eq!(event.in_schema(DeliverySchema::Custom).unwrap(), own);
+        assert_eq!(
+            read(event.in_schema(DeliverySchema::EventGrid).unwrap()),
+            serde_json::json!({
+                "id": "1", "topic": "/subscriptions/s", "subject": "s", "eventType": "t", "dataVersion": "2",
+                "metadataVersion": "1", "eventTime": "2026-01-01T00:00:00Z", "data": own_value,
+            })
+        );
+        assert_eq!(
+            read(event.in_schema(DeliverySchema::CloudEvents).unwrap()),
+            serde_json::json!({
+                "id": "1", "source": "/subscriptions/s", "specversion": "1.0", "type": "t", "subject": "s",
+                "time": "2026-01-01T00:00:00Z", "dataschema": "#2", "data": own_value,
+            })
+        );
+    }
+
+    #[test]
+    fn a_cloud_event_goes_out_to_the_letter_or_not_at_all() {
+        let json =
+            r#"{"id" : "1","source":"/s","type":"t","specversion":"1.0","subject":null,"own":5}"#;
+        let event = Event::cloud_event(json.into(), Timestamp::EPOCH).unwrap();
+        assert_eq!(
+            (&*event.topic, &*event.event_type, &*event.subject),
+            ("/s", "t", "")
+        );
+        assert_eq!(event.in_schema(DeliverySchema::CloudEvents).unwrap(), json);
+        assert!(event.in_schema(DeliverySchema::EventGrid).is_err());
+        assert!(Event::cloud_event(r#"{"id":"1"}"#.into(), Timestamp::EPOCH).is_err());
+    }
+
+    #[test]
+    fn what_was_stored_is_read_back_in_every_schema() {
+        let (custom, _) = custom();
+        let json = r#"{"id":"1","source":"/s","type":"t","specversion":"1.0","subject":"x"}"#;
+        let cloud = Event::cloud_event(json.into(), Timestamp::EPOCH).unwrap();
+        for event in [sample(), custom, cloud] {
+            let again =
+                Event::from_stored(event.schema, event.json.clone(), event.published).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{event:?}"));
+        }
     }
 }
