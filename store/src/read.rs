@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gridpost_model::Event;
 use gridpost_model::subscription::LaneId;
-use gridpost_model::{Event, EventSchema};
 use serde::de::DeserializeOwned;
 
 use crate::journal::JournalReader;
@@ -210,15 +210,8 @@ fn restore(entry: &EventEntry<'_>, next: Position) -> Result<Appended, ReadError
     let json = entry
         .json()
         .ok_or_else(|| damaged(entry.position, "the body of an event"))?;
-    let event = match entry.schema {
-        EventSchema::EventGrid => {
-            Event::from_event_grid_json(Bytes::copy_from_slice(json), entry.published)
-                .map_err(|_| damaged(entry.position, "the envelope of an event"))?
-        }
-        EventSchema::CloudEvents | EventSchema::Custom => {
-            return Err(damaged(entry.position, "the schema of an event"));
-        }
-    };
+    let event = Event::from_stored(entry.schema, Bytes::copy_from_slice(json), entry.published)
+        .map_err(|_| damaged(entry.position, "the envelope of an event"))?;
     let lanes = entry.lanes.clone();
     Ok(Appended {
         position: entry.position,

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use gridpost_model::Event;
 use gridpost_model::subscription::LaneId;
-use gridpost_model::{Event, EventSchema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
@@ -27,7 +27,6 @@ pub struct Txn<'a> {
     workspace: &'a mut Workspace,
     /// Whether the record says already which partition its rows are of.
     named: bool,
-    refused: Option<StoreError>,
 }
 
 impl Txn<'_> {
@@ -112,11 +111,6 @@ impl Txn<'_> {
 
     /// Appends an event for the lanes that matched it.
     pub fn append(&mut self, event: Arc<Event>, lanes: &[LaneId]) {
-        if event.schema != EventSchema::EventGrid {
-            let why = "only the Event Grid schema is read back so far".into();
-            self.refused = Some(StoreError::Codec { what: "event", why });
-            return;
-        }
         let frame = &mut self.workspace.frame;
         let behind_start = frame.event(event.schema, event.published, lanes, &event.json);
         self.workspace.events.push(Appended {
@@ -183,21 +177,18 @@ impl Workspace {
             partition,
             workspace: self,
             named: false,
-            refused: None,
         };
         let done = change(&mut txn);
-        let refused = txn.refused.take();
         let size_bytes = self.frame.size() - size_before;
-        let done = match (done, refused) {
-            (Ok(_), Some(error)) => Err(WriteError::NotStored(error)),
-            (Ok(_), None) if MAX_TXN_BYTES < size_bytes => {
+        let done = match done {
+            Ok(_) if MAX_TXN_BYTES < size_bytes => {
                 let error = StoreError::TooLarge {
                     size_bytes,
                     limit_bytes: MAX_TXN_BYTES,
                 };
                 Err(WriteError::NotStored(error))
             }
-            (done, _) => done,
+            done => done,
         };
         match done {
             Ok(_) => self.rows_changed |= !self.undo.is_empty(),

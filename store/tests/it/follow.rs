@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gridpost_model::subscription::LaneId;
+use gridpost_model::{Event, EventSchema, Timestamp};
 use gridpost_store::{
     Appended, Follower, Position, Progress, ReadLimit, Replayed, Store, StoreError,
 };
@@ -172,6 +173,35 @@ fn a_read_may_begin_at_any_event() {
             .unwrap();
         assert_eq!(ids(&read.events), ids(std::slice::from_ref(appended)));
     }
+}
+
+#[test]
+fn events_of_every_schema_are_read_back_as_they_were_appended() {
+    let place = Place::new();
+    let (store, notes) = followed(&place);
+    let mut custom = Event::clone(&event(1, 20));
+    custom.schema = EventSchema::Custom;
+    let json =
+        r#"{"id": "2","source":"/s","type":"T","specversion":"1.0","subject":"x","own":1.50}"#;
+    let cloud = Event::cloud_event(json.into(), Timestamp::from_seconds(7)).unwrap();
+    let appended = [Event::clone(&event(3, 20)), custom, cloud];
+    let mine = appended.clone();
+    wait(store.write(HERE, move |txn| {
+        mine.into_iter()
+            .for_each(|one| txn.append(Arc::new(one), &[]));
+        Ok::<_, StoreError>(())
+    }))
+    .unwrap();
+    drop(store);
+    let (store, _) = place.open();
+    let first = notes.committed.lock().unwrap()[0].position;
+    let read = store.read_events(first, EVERYTHING, &mut |_| true).unwrap();
+    let found: Vec<String> = read
+        .events
+        .iter()
+        .map(|one| format!("{:?}", one.event))
+        .collect();
+    assert_eq!(found, appended.map(|one| format!("{one:?}")));
 }
 
 #[test]
