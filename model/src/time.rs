@@ -155,6 +155,38 @@ fn ticks_of(span: Duration) -> i64 {
     i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX)
 }
 
+/// The text is not a span of time of fixed length.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a span of time: {0:?}; write it as ISO 8601 (PT1H30M, P1D), in words (1h 30m) or as seconds (90)"
+)]
+pub struct BadSpan(pub String);
+
+/// Reads a span of time: ISO 8601 (`PT1H30M`, `P1D`), words (`1h 30m`, `2 days`) or seconds (`90`, `0.5`). A day has
+/// 24 hours.
+///
+/// # Errors
+/// The text is none of these, is negative, or speaks of months or years, whose lengths differ.
+pub fn read_span(text: &str) -> Result<Duration, BadSpan> {
+    let bad = || BadSpan(text.to_owned());
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| bad());
+    }
+    let span: jiff::Span = text.parse().map_err(|_| bad())?;
+    let span = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| bad())?;
+    span.try_into().map_err(|_| bad())
+}
+
+/// A span of time as ISO 8601 writes it, in hours and less: `PT36H`.
+pub fn write_span(span: Duration) -> String {
+    jiff::SignedDuration::try_from(span).map_or_else(
+        |_| jiff::SignedDuration::MAX.to_string(),
+        |span| span.to_string(),
+    )
+}
+
 /// A future that ends when a clock has reached a moment.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -165,6 +197,57 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends once `now` has reached `moment`; at once when it already has.
     fn sleep_until(&self, moment: Timestamp) -> Sleep;
+
+    /// The moment that the clocks of others show. It differs from `now` only while time was moved on by hand. What
+    /// others date by their own clocks (signatures, tokens, certificates) is judged by this.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// What moves this clock on by hand, when it can be moved.
+    fn hands(&self) -> Option<&dyn Hands> {
+        None
+    }
+}
+
+/// What moves a clock on by hand: hold it, turn it from alarm to alarm, let it go on.
+///
+/// Whoever holds the clock must release it, whatever happens.
+pub trait Hands: Send + Sync {
+    /// Stops the clock where it is, and makes sure that no restart shows a moment before `target` once it was shown.
+    ///
+    /// # Errors
+    /// Somebody else holds it, or the target could not be written down; the clock goes on then.
+    fn hold(&self, target: Timestamp) -> Result<(), NotHeld>;
+
+    /// Shows `moment` and wakes who waited for it. A moment in the past changes nothing.
+    fn turn_to(&self, moment: Timestamp);
+
+    /// Lets the clock go on from what it shows.
+    fn release(&self);
+
+    /// The earliest moment after now that somebody waits for.
+    fn next_alarm(&self) -> Option<Timestamp>;
+
+    /// Whether everybody whose moment has come has noticed.
+    fn is_noticed(&self) -> bool;
+
+    /// How far it is ahead of the clocks of others.
+    fn ahead(&self) -> Duration;
+
+    /// Waits in real time, for those who were woken.
+    fn rest(&self, span: Duration) -> Sleep;
+}
+
+/// The clock cannot be held.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeld {
+    /// By somebody else at the same time.
+    #[error("the clock is being moved by somebody else")]
+    Busy,
+    /// Because it would go back at the next start.
+    #[error("how far the clock is moved could not be written down: {0}")]
+    NotKept(String),
 }
 
 #[cfg(test)]
@@ -198,6 +281,28 @@ mod tests {
     fn service_messages_use_the_american_form() {
         let moment: Timestamp = "2021-03-10T21:02:56Z".parse().unwrap();
         assert_eq!(moment.us_date(), "3/10/2021 9:02:56 PM");
+    }
+
+    #[test]
+    fn spans_are_read_in_every_notation() {
+        let hours = |count: u64| Ok(Duration::from_secs(count * 3600));
+        assert_eq!(read_span("PT1H"), hours(1));
+        assert_eq!(read_span("1h"), hours(1));
+        assert_eq!(read_span("P1DT1H"), hours(25));
+        assert_eq!(read_span("2 days"), hours(48));
+        assert_eq!(read_span("3600"), hours(1));
+        assert_eq!(read_span("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["", "soon", "-PT1H", "-1", "P1M", "P1Y", "NaN", "1e300"] {
+            assert!(read_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        assert_eq!(write_span(Duration::from_secs(36 * 3600)), "PT36H");
+        for text in ["PT0S", "PT1H30M", "PT0.25S"] {
+            assert_eq!(write_span(read_span(text).unwrap()), text);
+        }
     }
 
     #[test]
