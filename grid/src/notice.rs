@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use gridpost_model::subscription::{
-    DeliverySchema, Destination, EventSubscription, ProvisioningState,
-};
+use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
@@ -25,7 +23,10 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
         return;
     }
     let client = inner.delivery.client().clone();
-    let Destination::WebHook(hook) = &deleted.destination;
+    // Queues, topics and hubs are told nothing: a message would stand among the events.
+    let Some(hook) = deleted.destination.webhook() else {
+        return;
+    };
     let Ok(endpoint) = client.endpoint(hook.url.reveal()) else {
         return;
     };

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gridpost_model::event::NewEvent;
-use gridpost_model::subscription::{
-    DeliverySchema, Destination, LaneId, ProvisioningState, WebHook,
-};
+use gridpost_model::subscription::{DeliverySchema, LaneId, ProvisioningState, WebHook};
 use gridpost_model::{Event, ResourceId, Secret, Timestamp};
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method};
@@ -57,11 +55,12 @@ impl Proposal {
             lane.0,
             chance.uuid(),
         );
-        let Destination::WebHook(hook) = &spec.destination;
+        // Other kinds are not asked.
+        let hook = spec.destination.webhook().cloned().unwrap_or_default();
         Self {
             lane,
             token: Secret::new(token),
-            hook: hook.clone(),
+            hook,
             schema: spec.delivery_schema,
             source: source.clone(),
             name: name.to_owned(),

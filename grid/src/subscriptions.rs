@@ -128,8 +128,7 @@ impl Grid {
     /// `getFullUrl`: the endpoint's URL with its secret query.
     pub fn event_subscription_full_url(&self, source: &ResourceId, name: &str) -> Option<Secret> {
         let subscription = self.event_subscription(source, name)?;
-        let Destination::WebHook(hook) = &subscription.destination;
-        Some(hook.url.clone())
+        Some(subscription.destination.webhook()?.url.clone())
     }
 
     /// The event subscriptions of one source (or its system topic) or of all, as far as their sources lie in the scope;
@@ -236,7 +235,11 @@ impl Inner {
         let proposal = Proposal::new(&self.settings, lane, &id, &name, &spec);
         let open = Handshaking::enter(self, &id, &proposal)
             .ok_or_else(|| SubscribeError::InProgress(name.clone()))?;
-        let agreement = handshake::ask(self, &proposal, &open).await?;
+        let agreement = match spec.destination {
+            Destination::WebHook(_) => handshake::ask(self, &proposal, &open).await?,
+            // Whoever wrote the connection into the configuration has agreed.
+            _ => Agreement::Given,
+        };
         let state = match agreement {
             Agreement::Given => ProvisioningState::Succeeded,
             Agreement::Pending => proposal.awaiting(self.settings.clock.now()),

@@ -55,7 +55,12 @@ pub(crate) fn check(
 }
 
 fn check_destination(destination: &Destination, client: &Client) -> Result<(), Invalid> {
-    let Destination::WebHook(hook) = destination;
+    let Some(hook) = destination.webhook() else {
+        let kind = destination.kind();
+        let message =
+            format!("The destination type '{kind}' is not supported by this version of Gridpost.");
+        return Err(Invalid::new("destination.endpointType", message));
+    };
     let field = "destination.properties.endpointUrl";
     if URL_BYTES < hook.url.reveal().len() {
         return Err(Invalid::new(

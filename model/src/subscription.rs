@@ -47,11 +47,91 @@ pub struct EventSubscription {
     pub updated: Timestamp,
 }
 
-/// Where events go. Other kinds of handlers join here.
+/// Where events go. All but webhooks name a resource of the cloud; the configuration says where that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     /// An HTTP endpoint.
     WebHook(WebHook),
+    /// A function, through the Event Grid webhook of its runtime.
+    AzureFunction(AzureFunction),
+    /// A queue of a storage account.
+    StorageQueue(StorageQueue),
+    /// A Service Bus queue.
+    ServiceBusQueue(MessageEntity),
+    /// A Service Bus topic.
+    ServiceBusTopic(MessageEntity),
+    /// An event hub.
+    EventHub(MessageEntity),
+}
+
+impl Destination {
+    /// The webhook, when it is one.
+    pub fn webhook(&self) -> Option<&WebHook> {
+        match self {
+            Self::WebHook(hook) => Some(hook),
+            _ => None,
+        }
+    }
+
+    /// `endpointType`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::WebHook(_) => "WebHook",
+            Self::AzureFunction(_) => "AzureFunction",
+            Self::StorageQueue(_) => "StorageQueue",
+            Self::ServiceBusQueue(_) => "ServiceBusQueue",
+            Self::ServiceBusTopic(_) => "ServiceBusTopic",
+            Self::EventHub(_) => "EventHub",
+        }
+    }
+
+    /// Where it leads, safe to show: the URL without its query, or the resource.
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::WebHook(hook) => hook.base_url(),
+            Self::AzureFunction(function) => function.resource_id.as_str(),
+            Self::StorageQueue(queue) => queue.resource_id.as_str(),
+            Self::ServiceBusQueue(entity)
+            | Self::ServiceBusTopic(entity)
+            | Self::EventHub(entity) => entity.resource_id.as_str(),
+        }
+    }
+}
+
+/// A function. Source: reference event-grid 3.3, 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AzureFunction {
+    /// `resourceId`: `…/Microsoft.Web/sites/{app}/functions/{function}`.
+    pub resource_id: ResourceId,
+    /// `maxEventsPerBatch` and `preferredBatchSizeInKilobytes`.
+    #[serde(default)]
+    pub batch: Batch,
+    /// `deliveryAttributeMappings`.
+    #[serde(default)]
+    pub attributes: Vec<DeliveryAttribute>,
+}
+
+/// A queue of a storage account. Source: reference event-grid 3.3, 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageQueue {
+    /// `resourceId`: the storage account.
+    pub resource_id: ResourceId,
+    /// `queueName`.
+    pub queue: String,
+    /// `queueMessageTimeToLiveInSeconds`: positive, or -1 for messages that never expire. The service's default of
+    /// seven days when nothing was said.
+    #[serde(default)]
+    pub time_to_live_seconds: Option<i32>,
+}
+
+/// A queue, topic or hub that takes messages over AMQP. Source: reference event-grid 3.3, 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageEntity {
+    /// `resourceId`: the queue, topic or hub.
+    pub resource_id: ResourceId,
+    /// `deliveryAttributeMappings`: properties of the message beside our own.
+    #[serde(default)]
+    pub attributes: Vec<DeliveryAttribute>,
 }
 
 /// An HTTP endpoint.

@@ -195,8 +195,10 @@ async fn one(
             empty(StatusCode::NO_CONTENT)
         }
         (&Method::POST, Some("getfullurl")) => {
-            let Destination::WebHook(hook) = &found(call, place, name)?.destination;
-            ok(json!({"endpointUrl": hook.url.reveal()}))
+            let one = found(call, place, name)?;
+            // Other kinds have no URL; the service answers with nothing in it.
+            let url = one.destination.webhook().map(|hook| hook.url.reveal());
+            ok(json!({"endpointUrl": url}))
         }
         (&Method::POST, Some("getdeliveryattributes")) => {
             found(call, place, name)?;
@@ -330,7 +332,9 @@ fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
 
 /// The query of a webhook's URL is a secret; what stands before it is shown.
 fn shown_destination(destination: &Destination) -> Value {
-    let Destination::WebHook(hook) = destination;
+    let Some(hook) = destination.webhook() else {
+        return json!({"endpointType": destination.kind(), "properties": {}});
+    };
     json!({
         "endpointType": "WebHook",
         "properties": {

@@ -6,9 +6,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use gridpost_grid::explain::{Explained, Explanation, Fate};
+use gridpost_model::Timestamp;
 use gridpost_model::filter::Refusal;
 use gridpost_model::subscription::ProvisioningState;
-use gridpost_model::{Destination, Timestamp};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -106,11 +106,10 @@ impl<'a> From<&'a Explanation> for ExplanationOut<'a> {
 impl<'a> From<&'a Explained> for ExplainedOut<'a> {
     fn from(explained: &'a Explained) -> Self {
         let subscription = &*explained.subscription;
-        let Destination::WebHook(webhook) = &subscription.destination;
         Self {
             name: &subscription.name,
             source: subscription.source.as_str(),
-            endpoint: webhook.base_url(),
+            endpoint: subscription.destination.shown(),
             provisioning_state: match subscription.state {
                 ProvisioningState::Succeeded => "Succeeded",
                 ProvisioningState::AwaitingManualAction { .. } => "AwaitingManualAction",

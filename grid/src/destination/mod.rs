@@ -46,6 +46,7 @@ impl Prepared {
                 let endpoint = client.endpoint(hook.url.reveal())?;
                 Ok(Self::Webhook(Webhook::new(subscription, endpoint)))
             }
+            _ => Err(BadUrl::Malformed),
         }
     }
 }
