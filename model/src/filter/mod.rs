@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, event_type};
 
+pub mod lookup;
+
 /// What kind of source a topic has; decides the two rules that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TopicKind {
