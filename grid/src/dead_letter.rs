@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gridpost_model::subscription::{DeliverySchema, LaneId};
-use gridpost_model::{Event, EventSchema, ResourceId, Timestamp};
+use gridpost_model::{Event, ResourceId, Timestamp};
 use gridpost_store::{
     PARTITIONS, Partition, Raw, Scan, Snapshot, StoreError, Table, Txn, WriteError,
 };
@@ -22,8 +22,9 @@ use serde_json::value::RawValue;
 use crate::Grid;
 use crate::kept::KeptEvent;
 use crate::lane::Lane;
+use crate::replay::ReplayId;
 use crate::retry::{Outcome, Reason};
-use crate::waiting::{History, LastAttempt, WAITING, WaitingKey, WaitingRow};
+use crate::waiting::{History, LastAttempt, Tried, WAITING, WaitingKey, WaitingRow};
 
 /// Dead letters, by lane and number.
 pub(crate) const DEAD_LETTERS: Table<DeadLetterRow> = Table::new(41, "dead_letters");
@@ -50,6 +51,10 @@ pub(crate) struct DeadLetterRow {
     pub(crate) attempts: u32,
     #[serde(default)]
     pub(crate) last: Option<LastAttempt>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tried: Vec<Tried>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay: Option<ReplayId>,
     pub(crate) at: Timestamp,
 }
 
@@ -342,7 +347,7 @@ fn move_one(
     txn.remove(&DEAD_LETTERS, (id.lane, id.number))?;
     let waiting = WaitingRow {
         event: row.event,
-        history: History::fresh(now),
+        history: History::again(now, row.tried, row.replay),
     };
     txn.put(&WAITING, key.of(lane.id), &waiting)?;
     Ok(Some(key))
@@ -369,20 +374,6 @@ struct CloudEventsFields<'a> {
     publishtime: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     lastdeliveryattempttime: Option<String>,
-}
-
-/// The envelope around an event of the publisher's own schema. Source: reference event-grid trap 35.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CustomEnvelope<'a> {
-    id: &'a str,
-    event_time: Timestamp,
-    event_type: &'a str,
-    data_version: &'a str,
-    metadata_version: &'a str,
-    topic: &'a str,
-    subject: &'a str,
-    data: &'a RawValue,
 }
 
 impl DeadLetter {
@@ -414,26 +405,10 @@ impl DeadLetter {
                 publish_time,
                 last_delivery_attempt_time: last_attempt_time,
             };
-            (self.event_grid_object()?, serde_json::to_vec(&fields)?)
+            // Trap 35: also for an event of its publisher's own shape.
+            (self.event.json.to_vec(), serde_json::to_vec(&fields)?)
         };
         joined(&object, &fields)
-    }
-
-    fn event_grid_object(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let event = &self.event;
-        if event.schema != EventSchema::Custom {
-            return Ok(event.json.to_vec());
-        }
-        serde_json::to_vec(&CustomEnvelope {
-            id: &event.id,
-            event_time: event.published,
-            event_type: &event.event_type,
-            data_version: &event.data_version,
-            metadata_version: "1",
-            topic: &event.topic,
-            subject: &event.subject,
-            data: serde_json::from_slice(&event.json)?,
-        })
     }
 }
 
@@ -453,6 +428,7 @@ fn seven_digits(moment: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gridpost_model::EventSchema;
     use gridpost_model::event::NewEvent;
 
     use super::*;
@@ -520,11 +496,11 @@ mod tests {
         let mut letter = dead(DeliverySchema::Custom);
         let mut event = Event::clone(&letter.event);
         event.schema = EventSchema::Custom;
-        event.json = bytes::Bytes::from_static(br#"{"mine":true}"#);
         letter.event = Arc::new(event);
         let record: serde_json::Value =
             serde_json::from_str(letter.record().unwrap().get()).unwrap();
-        assert_eq!(record["data"], serde_json::json!({"mine": true}));
+        assert_eq!(record["data"], serde_json::json!({"n": 1}));
+        assert_eq!(record["eventType"], "x");
         assert_eq!(record["deadLetterReason"], "MaxDeliveryAttemptsExceeded");
     }
 

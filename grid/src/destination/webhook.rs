@@ -49,8 +49,8 @@ impl Webhook {
     ) -> Result<http::Request<Body>, NotAnEvent> {
         let body = match self.schema {
             DeliverySchema::CloudEvents => Body::Whole(event.to_cloud_event()?),
-            DeliverySchema::EventGrid | DeliverySchema::Custom => {
-                Body::array_of_one(event.json.clone())
+            schema @ (DeliverySchema::EventGrid | DeliverySchema::Custom) => {
+                Body::array_of_one(event.in_schema(schema)?)
             }
         };
         let mut request = http::Request::new(body);
@@ -210,6 +210,19 @@ mod tests {
             ]
         );
         assert_eq!(body(request).await, event.to_cloud_event().unwrap());
+    }
+
+    #[tokio::test]
+    async fn section_5_1_a_custom_event_is_an_array_of_its_publishers_object() {
+        let mut custom = event("e-1");
+        custom.schema = gridpost_model::EventSchema::Custom;
+        let request = webhook(DeliverySchema::Custom).request(&custom, 0).unwrap();
+        assert_eq!(body(request).await, "[null]");
+        let request = webhook(DeliverySchema::EventGrid)
+            .request(&custom, 0)
+            .unwrap();
+        let expected = [b"[", custom.json.as_ref(), b"]"].concat();
+        assert_eq!(body(request).await, expected);
     }
 
     #[tokio::test]
