@@ -115,12 +115,12 @@ impl<'e> Content<'e> {
         };
         let is_data = first.eq_ignore_ascii_case("data");
         match self.event.schema {
-            EventSchema::EventGrid if is_data => self.root().member("data")?.walk(rest),
+            _ if is_data => self.root().member("data")?.walk(rest),
             EventSchema::EventGrid => self.envelope(key),
-            EventSchema::Custom if is_data => self.root().walk(rest),
             // Not documented: a key that is none of the envelope's is looked for in the publisher's object.
-            EventSchema::Custom => self.envelope(key).or_else(|| self.root().walk(Some(key))),
-            EventSchema::CloudEvents if is_data => self.root().member("data")?.walk(rest),
+            EventSchema::Custom => self
+                .envelope(key)
+                .or_else(|| self.root().member("data")?.walk(Some(key))),
             EventSchema::CloudEvents => self.attribute(first)?.walk(rest).map(Place::of_attribute),
         }
     }
@@ -397,7 +397,8 @@ mod tests {
 
     #[test]
     fn section_3_5_data_of_a_custom_event_is_its_whole_object() {
-        let event = event(EventSchema::Custom, r#"{"kind":"k","data":{"x":1}}"#);
+        let json = r#"{"id":"1","data":{"kind":"k","data":{"x":1}}}"#;
+        let event = event(EventSchema::Custom, json);
         for (key, expected) in [
             ("data.kind", Some(json!("k"))),
             ("data.data.x", Some(json!(1))),
