@@ -241,6 +241,17 @@ impl Store {
         self.shared().journal.oldest()
     }
 
+    /// What is kept of the journal, oldest first. Positions may be missing between two pieces: after a disk was full.
+    pub fn pieces(&self) -> Vec<Piece> {
+        let tail = self.tail();
+        let written = |piece: Piece| Piece {
+            end: piece.end.min(tail),
+            ..piece
+        };
+        let pieces = self.shared().journal.pieces();
+        pieces.into_iter().map(written).collect()
+    }
+
     /// How the store is doing.
     pub fn status(&self) -> Status {
         let shared = self.shared();

@@ -81,10 +81,13 @@ pub(crate) trait JournalReader: Send + Sync + 'static {
 
 /// A stretch of the journal that goes as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) start: Position,
-    pub(crate) end: Position,
-    pub(crate) created: Timestamp,
+pub struct Piece {
+    /// Its first position.
+    pub start: Position,
+    /// The first position behind it.
+    pub end: Position,
+    /// When it was begun.
+    pub created: Timestamp,
 }
 
 impl Piece {
