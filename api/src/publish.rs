@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use gridpost_grid::topics::Topic;
+use gridpost_grid::intake::{Intake, IntakeKind};
 use gridpost_model::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 
@@ -49,7 +49,7 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
         _ => return Err(method_not_allowed(&head.method)),
     }
     let topic = topic_name(&head.uri, &head.headers)
-        .and_then(|name| parts.grid.topic_named(name).ok())
+        .and_then(|name| parts.grid.intake(IntakeKind::Topic, name))
         .ok_or_else(|| not_found(parts, &head))?;
     authenticate(parts, &topic, &head)?;
     if head.method == Method::OPTIONS {
@@ -93,7 +93,7 @@ fn topic_name<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 }
 
 /// Header, then token, then bearer, then query: the first credential found decides.
-fn authenticate(parts: &Parts, topic: &Topic, head: &request::Parts) -> Result<(), PublishRefusal> {
+fn authenticate(parts: &Parts, topic: &Intake, head: &request::Parts) -> Result<(), PublishRefusal> {
     if let Some(key) = head.headers.get(&SAS_KEY) {
         return check_key(parts, topic, head, key.to_str().unwrap_or_default());
     }
@@ -122,7 +122,7 @@ fn key_in_query(query: Option<&str>) -> Option<&str> {
 
 fn check_key(
     parts: &Parts,
-    topic: &Topic,
+    topic: &Intake,
     head: &request::Parts,
     key: &str,
 ) -> Result<(), PublishRefusal> {
@@ -147,7 +147,7 @@ fn check_key(
 
 fn require_local_auth(
     parts: &Parts,
-    topic: &Topic,
+    topic: &Intake,
     head: &request::Parts,
 ) -> Result<(), PublishRefusal> {
     if !topic.disable_local_auth {
@@ -161,7 +161,7 @@ fn require_local_auth(
 
 fn check_sas(
     parts: &Parts,
-    topic: &Topic,
+    topic: &Intake,
     head: &request::Parts,
     token: &str,
 ) -> Result<(), PublishRefusal> {
@@ -189,7 +189,7 @@ fn check_sas(
 
 fn check_authorization(
     parts: &Parts,
-    topic: &Topic,
+    topic: &Intake,
     head: &request::Parts,
     value: &str,
 ) -> Result<(), PublishRefusal> {

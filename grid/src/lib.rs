@@ -5,6 +5,7 @@
 //! or is never confirmed takes its undelivered events with it; they are counted as dropped.
 //! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
 
+pub mod access;
 mod alarm;
 mod backlog;
 pub mod confirm;
@@ -14,6 +15,7 @@ mod destination;
 pub mod directory;
 pub mod explain;
 mod handshake;
+pub mod intake;
 mod kept;
 mod lane;
 pub mod manage;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use gridpost_model::subscription::LaneId;
 use gridpost_model::{Event, ResourceId};
-use gridpost_store::{Partition, StoreError, Txn};
+use gridpost_store::{StoreError, Txn};
 use smallvec::SmallVec;
 
 use crate::Grid;
-use crate::topics::Topic;
+use crate::intake::Intake;
 
 /// A batch was not accepted; nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +28,11 @@ impl Grid {
     ///
     /// # Errors
     /// The store did not take the batch.
-    pub async fn publish(&self, topic: &Topic, batch: Vec<Event>) -> Result<(), PublishError> {
-        let counts = self.0.delivery.topics().of(&topic.id);
+    pub async fn publish(&self, intake: &Intake, batch: Vec<Event>) -> Result<(), PublishError> {
+        let counts = intake.counts(self.0.delivery.topics());
         let clock = &self.0.settings.clock;
         let (began, size) = (clock.now(), batch.len());
-        let staged = self.matched(&topic.id, batch);
+        let staged = matched(intake, batch);
         let unmatched = staged.iter().filter(|(_, lanes)| lanes.is_empty()).count();
         let wanted = distinct(&staged);
         let change = move |txn: &mut Txn<'_>| {
@@ -41,7 +41,7 @@ impl Grid {
             }
             Ok::<_, StoreError>(())
         };
-        match self.0.store.write(Partition::of(&topic.id), change).await {
+        match self.0.store.write(intake.partition, change).await {
             Ok(_) => counts.published(size, unmatched, clock.now().since(began)),
             Err(error) => {
                 counts.failed(size);
@@ -71,14 +71,14 @@ impl Grid {
         let lanes = self.0.registry.lanes_of(source);
         self.0.delivery.pace(&lanes).await;
     }
+}
 
-    fn matched(&self, source: &ResourceId, batch: Vec<Event>) -> Vec<Staged> {
-        let with_lanes = |event| {
-            let lanes = self.0.registry.matched(source, &event);
-            (Arc::new(event), lanes)
-        };
-        batch.into_iter().map(with_lanes).collect()
-    }
+fn matched(intake: &Intake, batch: Vec<Event>) -> Vec<Staged> {
+    let with_lanes = |event| (intake.wanted.matches(&event), event);
+    let staged = batch.into_iter().map(with_lanes);
+    staged
+        .map(|(lanes, event)| (Arc::new(event), lanes))
+        .collect()
 }
 
 /// An event and who wants it.

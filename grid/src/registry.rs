@@ -14,12 +14,14 @@ use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState}
 use gridpost_model::{Event, ResourceId};
 use gridpost_store::{Partition, Scan, Store, StoreError, Table, Txn};
 use imbl::{HashMap, OrdMap};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
 use crate::Inner;
 use crate::confirm::Handshakes;
 use crate::directory::{Principal, ResourceGroup};
-use crate::matching::{Lanes, TopicIndex};
+use crate::intake::{Intake, IntakeKind, Wanted};
+use crate::matching::Lanes;
 use crate::system_topics::SystemTopic;
 use crate::topics::Topic;
 
@@ -56,11 +58,51 @@ pub(crate) struct State {
     pub(crate) groups: OrdMap<ResourceId, Arc<ResourceGroup>>,
     pub(crate) principals: OrdMap<String, Arc<Principal>>,
     pub(crate) topics: OrdMap<ResourceId, Arc<Topic>>,
-    /// Custom topics by folded name: the data plane knows no resource groups.
-    pub(crate) topics_by_name: HashMap<String, Arc<Topic>>,
+    /// What takes events in, by folded name: the data plane knows no resource groups.
+    pub(crate) intakes: Intakes,
     pub(crate) system_topics: OrdMap<ResourceId, Arc<SystemTopic>>,
     pub(crate) sources: HashMap<ResourceId, Arc<SourceState>>,
     pub(crate) lanes: HashMap<LaneId, Arc<EventSubscription>>,
+}
+
+/// What takes events in, by folded name; topics and domains may share a name.
+#[derive(Clone, Default)]
+pub(crate) struct Intakes {
+    topics: HashMap<Box<str>, Arc<Intake>>,
+    domains: HashMap<Box<str>, Arc<Intake>>,
+}
+
+impl Intakes {
+    pub(crate) fn of(&self, kind: IntakeKind) -> &HashMap<Box<str>, Arc<Intake>> {
+        match kind {
+            IntakeKind::Topic => &self.topics,
+            IntakeKind::Domain => &self.domains,
+        }
+    }
+
+    fn of_mut(&mut self, kind: IntakeKind) -> &mut HashMap<Box<str>, Arc<Intake>> {
+        match kind {
+            IntakeKind::Topic => &mut self.topics,
+            IntakeKind::Domain => &mut self.domains,
+        }
+    }
+
+    /// The intake of that name, in any case.
+    pub(crate) fn named(&self, kind: IntakeKind, name: &str) -> Option<&Arc<Intake>> {
+        // Names have at most 50 characters, so this stays on the stack.
+        let mut folded = SmallVec::<[u8; 64]>::from_slice(name.as_bytes());
+        folded.make_ascii_lowercase();
+        self.of(kind).get(std::str::from_utf8(&folded).ok()?)
+    }
+
+    fn insert(&mut self, intake: Intake) {
+        let name = folded(intake.id.name()).into_boxed_str();
+        self.of_mut(intake.kind).insert(name, Arc::new(intake));
+    }
+
+    pub(crate) fn remove(&mut self, kind: IntakeKind, name: &str) {
+        self.of_mut(kind).remove(folded(name).as_str());
+    }
 }
 
 /// A resource whose events can be subscribed to: it has a topic or a system topic.
@@ -68,26 +110,7 @@ pub(crate) struct SourceState {
     pub(crate) kind: TopicKind,
     /// By folded name.
     pub(crate) subscriptions: OrdMap<String, Arc<EventSubscription>>,
-    index: TopicIndex,
-    lanes: Arc<[LaneId]>,
-}
-
-impl SourceState {
-    fn new(kind: TopicKind, subscriptions: OrdMap<String, Arc<EventSubscription>>) -> Self {
-        // A failed subscription receives nothing; one that waits for a visit collects its events.
-        let open: Vec<_> = subscriptions
-            .values()
-            .filter(|one| one.state != ProvisioningState::Failed)
-            .collect();
-        let index = TopicIndex::new(kind, open.iter().copied());
-        let lanes = open.iter().map(|one| one.lane).collect();
-        Self {
-            kind,
-            subscriptions,
-            index,
-            lanes,
-        }
-    }
+    pub(crate) wanted: Arc<Wanted>,
 }
 
 impl Registry {
@@ -123,7 +146,7 @@ impl Registry {
         state
             .sources
             .get(source)
-            .map(|source| source.index.matches(event))
+            .map(|source| source.wanted.matches(event))
             .unwrap_or_default()
     }
 
@@ -133,8 +156,13 @@ impl Registry {
         state
             .sources
             .get(source)
-            .map(|source| Arc::clone(&source.lanes))
+            .map(|source| source.wanted.lanes())
             .unwrap_or_default()
+    }
+
+    /// What takes events in under a name, in any case.
+    pub(crate) fn intake(&self, kind: IntakeKind, name: &str) -> Option<Arc<Intake>> {
+        self.state.load().intakes.named(kind, name).cloned()
     }
 
     /// Shows readers a new picture. Only inside [`Inner::change`], after the commit.
@@ -179,9 +207,9 @@ impl State {
 
     pub(crate) fn insert_topic(&mut self, topic: &Arc<Topic>) {
         self.topics.insert(topic.id.clone(), Arc::clone(topic));
-        self.topics_by_name
-            .insert(topic.id.name().to_ascii_lowercase(), Arc::clone(topic));
-        self.open_source(&topic.id, TopicKind::Custom);
+        let wanted = self.open_source(&topic.id, TopicKind::Custom);
+        let intake = Intake::new(&topic.id, IntakeKind::Topic, &topic.ingress, wanted);
+        self.intakes.insert(intake);
     }
 
     pub(crate) fn insert_system_topic(&mut self, topic: &Arc<SystemTopic>) {
@@ -190,11 +218,18 @@ impl State {
         self.open_source(&topic.source, kind_of(&topic.topic_type));
     }
 
-    fn open_source(&mut self, source: &ResourceId, kind: TopicKind) {
-        if !self.sources.contains_key(source) {
-            let empty = SourceState::new(kind, OrdMap::new());
-            self.sources.insert(source.clone(), Arc::new(empty));
+    fn open_source(&mut self, source: &ResourceId, kind: TopicKind) -> Arc<Wanted> {
+        if let Some(known) = self.sources.get(source) {
+            return Arc::clone(&known.wanted);
         }
+        let wanted = Arc::new(Wanted::new(kind));
+        let empty = SourceState {
+            kind,
+            subscriptions: OrdMap::new(),
+            wanted: Arc::clone(&wanted),
+        };
+        self.sources.insert(source.clone(), Arc::new(empty));
+        wanted
     }
 
     /// Takes in subscriptions, building each source's index once however many they are.
@@ -234,10 +269,13 @@ impl State {
 
     /// Hides a source with all its subscriptions.
     pub(crate) fn remove_source(&mut self, source: &ResourceId) {
-        for one in self.subscriptions_of(source).values() {
-            self.lanes.remove(&one.lane);
+        if let Some(gone) = self.sources.remove(source) {
+            // Whoever still holds its intake finds nobody there.
+            gone.wanted.by(gone.kind, std::iter::empty());
+            for one in gone.subscriptions.values() {
+                self.lanes.remove(&one.lane);
+            }
         }
-        self.sources.remove(source);
     }
 
     pub(crate) fn subscriptions_of(
@@ -259,10 +297,14 @@ impl State {
             .sources
             .get(source)
             .map_or(TopicKind::Communication, |source| source.kind);
-        self.sources.insert(
-            source.clone(),
-            Arc::new(SourceState::new(kind, subscriptions)),
-        );
+        let wanted = self.open_source(source, kind);
+        wanted.by(kind, subscriptions.values());
+        let replaced = SourceState {
+            kind,
+            subscriptions,
+            wanted,
+        };
+        self.sources.insert(source.clone(), Arc::new(replaced));
     }
 
     pub(crate) fn subscription(

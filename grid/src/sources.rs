@@ -9,8 +9,9 @@ use std::sync::Arc;
 use gridpost_model::ResourceId;
 use gridpost_store::{Partition, StoreError};
 
+use crate::intake::IntakeKind;
 use crate::manage::ManageError;
-use crate::registry::{SUBSCRIPTIONS, SYSTEM_TOPICS, TOPICS, folded};
+use crate::registry::{SUBSCRIPTIONS, SYSTEM_TOPICS, TOPICS};
 use crate::{Grid, Inner, notice};
 
 impl Grid {
@@ -55,7 +56,7 @@ pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result
         state.remove_source(source);
         if let Some(id) = &topic {
             state.topics.remove(id);
-            state.topics_by_name.remove(&folded(id.name()));
+            state.intakes.remove(IntakeKind::Topic, id.name());
         }
         if let Some(id) = &system_topic {
             state.system_topics.remove(id);

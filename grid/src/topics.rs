@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gridpost_model::{EventSchema, KeyPair, ResourceId, Timestamp, WhichKey};
+use gridpost_model::mapping::InputSchema;
+use gridpost_model::{KeyPair, ResourceId, Timestamp, WhichKey};
 use gridpost_store::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::same_location;
+use crate::intake::{Ingress, IngressPatch, IngressSpec, IntakeKind};
 use crate::manage::{Created, Invalid, ManageError};
 use crate::registry::{State, TOPICS, folded};
 use crate::scope::Scope;
@@ -27,13 +29,9 @@ pub struct Topic {
     /// `tags`.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// `inputSchema`: what publishers send.
-    pub input_schema: EventSchema,
-    /// What publishers authenticate with.
-    pub keys: KeyPair,
-    /// `disableLocalAuth`: keys are not accepted.
-    #[serde(default)]
-    pub disable_local_auth: bool,
+    /// What publishers meet.
+    #[serde(flatten)]
+    pub ingress: Ingress,
     /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
@@ -47,10 +45,8 @@ pub struct TopicSpec {
     pub location: String,
     /// `tags`.
     pub tags: BTreeMap<String, String>,
-    /// `inputSchema`.
-    pub input_schema: EventSchema,
-    /// `disableLocalAuth`.
-    pub disable_local_auth: bool,
+    /// What publishers are to meet.
+    pub ingress: IngressSpec,
 }
 
 /// What a patch says of a topic; what is absent stays.
@@ -58,8 +54,8 @@ pub struct TopicSpec {
 pub struct TopicPatch {
     /// `tags`, all of them.
     pub tags: Option<BTreeMap<String, String>>,
-    /// `disableLocalAuth`.
-    pub disable_local_auth: Option<bool>,
+    /// What publishers meet.
+    pub ingress: IngressPatch,
 }
 
 impl Grid {
@@ -73,7 +69,8 @@ impl Grid {
         spec: TopicSpec,
     ) -> Result<(Arc<Topic>, Created), ManageError> {
         check_name(id.name())?;
-        check_schema(spec.input_schema)?;
+        check_schema(&spec.ingress.input)?;
+        spec.ingress.check()?;
         self.0
             .change(move |inner| async move {
                 let (topic, created) = inner.placed(id, spec)?;
@@ -95,9 +92,7 @@ impl Grid {
             if let Some(tags) = patch.tags {
                 topic.tags = tags;
             }
-            if let Some(disable) = patch.disable_local_auth {
-                topic.disable_local_auth = disable;
-            }
+            patch.ingress.apply(&mut topic.ingress)
         })
         .await
     }
@@ -112,7 +107,9 @@ impl Grid {
         which: WhichKey,
     ) -> Result<Arc<Topic>, ManageError> {
         self.change_topic(id, move |topic, inner| {
-            topic.keys.regenerate(which, inner.settings.chance.as_ref());
+            let chance = inner.settings.chance.as_ref();
+            topic.ingress.keys.regenerate(which, chance);
+            Ok(())
         })
         .await
     }
@@ -120,7 +117,7 @@ impl Grid {
     async fn change_topic(
         &self,
         id: &ResourceId,
-        change: impl FnOnce(&mut Topic, &Inner) + Send + 'static,
+        change: impl FnOnce(&mut Topic, &Inner) -> Result<(), Invalid> + Send + 'static,
     ) -> Result<Arc<Topic>, ManageError> {
         let id = id.clone();
         self.0
@@ -128,7 +125,7 @@ impl Grid {
                 let known = inner.registry.read().topics.get(&id).cloned();
                 let known = known.ok_or(ManageError::NotFound(id))?;
                 let mut topic = Topic::clone(&known);
-                change(&mut topic, &inner);
+                change(&mut topic, &inner)?;
                 topic.updated = inner.settings.clock.now();
                 inner.keep_topic(topic).await
             })
@@ -146,9 +143,9 @@ impl Grid {
     /// No topic has that name.
     pub fn topic_named(&self, name: &str) -> Result<Arc<Topic>, UnknownTopic> {
         let state = self.0.registry.read();
-        state
-            .topics_by_name
-            .get(&folded(name))
+        let intake = state.intakes.named(IntakeKind::Topic, name);
+        let topic = intake.and_then(|intake| state.topics.get(&intake.id));
+        topic
             .cloned()
             .ok_or_else(|| UnknownTopic(name.to_owned()))
     }
@@ -208,7 +205,7 @@ impl Inner {
             }
             Some(known) => (
                 known.id.clone(),
-                known.keys.clone(),
+                known.ingress.keys.clone(),
                 known.created,
                 Created::Updated,
             ),
@@ -216,17 +213,14 @@ impl Inner {
         let TopicSpec {
             location,
             tags,
-            input_schema,
-            disable_local_auth,
+            ingress,
         } = spec;
         let updated = now;
         let topic = Topic {
             id,
             location,
             tags,
-            input_schema,
-            keys,
-            disable_local_auth,
+            ingress: ingress.with(keys),
             created: born,
             updated,
         };
@@ -247,9 +241,9 @@ impl Inner {
 
 /// The topic of that id. Another topic of the same name is a conflict.
 fn known_as(state: &State, id: &ResourceId) -> Result<Option<Arc<Topic>>, ManageError> {
-    match state.topics_by_name.get(&folded(id.name())) {
+    match state.intakes.named(IntakeKind::Topic, id.name()) {
         None => Ok(None),
-        Some(topic) if topic.id == *id => Ok(Some(Arc::clone(topic))),
+        Some(intake) if intake.id == *id => Ok(state.topics.get(id).cloned()),
         Some(_) => Err(ManageError::Conflict(
             "Topic with the specified name already exists. Choose a different topic name.".into(),
         )),
@@ -272,11 +266,11 @@ fn check_name(name: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_schema(schema: EventSchema) -> Result<(), Invalid> {
+fn check_schema(schema: &InputSchema) -> Result<(), Invalid> {
     let name = match schema {
-        EventSchema::EventGrid => return Ok(()),
-        EventSchema::CloudEvents => "CloudEventSchemaV1_0",
-        EventSchema::Custom => "CustomEventSchema",
+        InputSchema::EventGrid => return Ok(()),
+        InputSchema::CloudEvents => "CloudEventSchemaV1_0",
+        InputSchema::Custom(_) => "CustomEventSchema",
     };
     Err(Invalid::new(
         "properties.inputSchema",
@@ -310,8 +304,8 @@ mod tests {
 
     #[test]
     fn only_the_event_grid_schema_is_taken_and_the_refusal_says_so() {
-        assert!(check_schema(EventSchema::EventGrid).is_ok());
-        let refused = check_schema(EventSchema::CloudEvents).unwrap_err();
+        assert!(check_schema(&InputSchema::EventGrid).is_ok());
+        let refused = check_schema(&InputSchema::CloudEvents).unwrap_err();
         assert_eq!(refused.field, "properties.inputSchema");
         assert!(refused.message.contains("CloudEventSchemaV1_0"));
     }

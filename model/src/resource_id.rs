@@ -2,6 +2,7 @@
 //!
 //! Promise: an identifier is compared without regard to case and shown as it was first written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -151,6 +152,13 @@ impl Hash for ResourceId {
     }
 }
 
+/// What identifiers are compared by, so that a map of them can be asked with a folded text.
+impl Borrow<str> for ResourceId {
+    fn borrow(&self) -> &str {
+        &self.folded
+    }
+}
+
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -175,6 +183,14 @@ mod tests {
         let other: ResourceId = ID.to_uppercase().parse().unwrap();
         assert_eq!(one, other);
         assert_eq!(one.to_string(), ID);
+    }
+
+    #[test]
+    fn a_map_of_identifiers_is_asked_with_a_folded_text() {
+        let id: ResourceId = ID.parse().unwrap();
+        let map = std::collections::HashMap::from([(id, 1)]);
+        assert_eq!(map.get(ID.to_ascii_lowercase().as_str()), Some(&1));
+        assert_eq!(map.get(ID), None);
     }
 
     #[test]

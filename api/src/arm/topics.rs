@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
+use gridpost_grid::intake::{IngressPatch, IngressSpec};
 use gridpost_grid::scope::Scope;
 use gridpost_grid::topics::{Topic, TopicPatch, TopicSpec};
-use gridpost_model::{EventSchema, ResourceId, WhichKey};
+use gridpost_model::mapping::InputSchema;
+use gridpost_model::{ResourceId, WhichKey};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -126,19 +128,19 @@ impl TopicBody {
         Ok(())
     }
 
-    fn input_schema(&self) -> Result<EventSchema, Refusal> {
+    fn input_schema(&self) -> Result<InputSchema, Refusal> {
         let Some(text) = &self.properties.input_schema else {
-            return Ok(EventSchema::EventGrid);
+            return Ok(InputSchema::EventGrid);
         };
         let known = [
-            ("EventGridSchema", EventSchema::EventGrid),
-            ("CloudEventSchemaV1_0", EventSchema::CloudEvents),
-            ("CustomEventSchema", EventSchema::Custom),
+            ("EventGridSchema", InputSchema::EventGrid),
+            ("CloudEventSchemaV1_0", InputSchema::CloudEvents),
+            ("CustomEventSchema", InputSchema::Custom(None)),
         ];
         let found = known
-            .iter()
+            .into_iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(text));
-        found.map(|(_, schema)| *schema).ok_or_else(|| {
+        found.map(|(_, schema)| schema).ok_or_else(|| {
             let message = format!("The input schema '{text}' is unknown; use 'EventGridSchema'.");
             Refusal::invalid_field("properties.inputSchema", message)
         })
@@ -150,11 +152,14 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     let body: TopicBody = call.body()?;
     body.check()?;
     let spec = TopicSpec {
-        input_schema: body.input_schema()?,
+        ingress: IngressSpec {
+            input: body.input_schema()?,
+            disable_local_auth: body.properties.disable_local_auth.unwrap_or(false),
+            ..IngressSpec::default()
+        },
         // `az` leaves it out when nobody names one.
         location: body.location.unwrap_or_else(|| group.location.clone()),
         tags: body.tags.unwrap_or_default(),
-        disable_local_auth: body.properties.disable_local_auth.unwrap_or(false),
     };
     let (topic, _) = call.parts.grid.put_topic(id, spec).await?;
     Ok(json(StatusCode::CREATED, shown(call, &topic)))
@@ -165,7 +170,10 @@ async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     body.check()?;
     let patch = TopicPatch {
         tags: body.tags,
-        disable_local_auth: body.properties.disable_local_auth,
+        ingress: IngressPatch {
+            disable_local_auth: body.properties.disable_local_auth,
+            ..IngressPatch::default()
+        },
     };
     ok(shown(call, &*call.parts.grid.patch_topic(id, patch).await?))
 }
@@ -175,9 +183,9 @@ fn shown(call: &Call<'_>, topic: &Topic) -> Value {
         "provisioningState": "Succeeded",
         // Host names per topic do not resolve everywhere; a path always does.
         "endpoint": format!("{}/topics/{}/api/events", call.base, topic.id.name()),
-        "inputSchema": schema_name(topic.input_schema),
+        "inputSchema": schema_name(&topic.ingress.input),
         "publicNetworkAccess": "Enabled", "minimumTlsVersionAllowed": "1.2",
-        "disableLocalAuth": topic.disable_local_auth,
+        "disableLocalAuth": topic.ingress.disable_local_auth,
     });
     let mut shown = Tracked::new(
         &topic.id,
@@ -193,16 +201,16 @@ fn shown(call: &Call<'_>, topic: &Topic) -> Value {
     shown
 }
 
-fn schema_name(schema: EventSchema) -> &'static str {
+fn schema_name(schema: &InputSchema) -> &'static str {
     match schema {
-        EventSchema::EventGrid => "EventGridSchema",
-        EventSchema::CloudEvents => "CloudEventSchemaV1_0",
-        EventSchema::Custom => "CustomEventSchema",
+        InputSchema::EventGrid => "EventGridSchema",
+        InputSchema::CloudEvents => "CloudEventSchemaV1_0",
+        InputSchema::Custom(_) => "CustomEventSchema",
     }
 }
 
 fn keys(topic: &Topic) -> Value {
-    json!({"key1": topic.keys.first.reveal(), "key2": topic.keys.second.reveal()})
+    json!({"key1": topic.ingress.keys.first.reveal(), "key2": topic.ingress.keys.second.reveal()})
 }
 
 #[derive(Deserialize)]

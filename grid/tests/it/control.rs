@@ -10,6 +10,7 @@ use std::time::Duration;
 use gridpost_grid::confirm::ConfirmError;
 use gridpost_grid::directory::SecretHash;
 use gridpost_grid::explain::{Explained, Fate};
+use gridpost_grid::intake::IngressSpec;
 use gridpost_grid::manage::{Created, ManageError};
 use gridpost_grid::retry::{Outcome, Reason};
 use gridpost_grid::scope::Scope;
@@ -21,7 +22,7 @@ use gridpost_grid::topics::TopicSpec;
 use gridpost_grid::transcript::Answer;
 use gridpost_model::filter::{Refusal, TopicKind};
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
-use gridpost_model::{Clock as _, EventSchema, Filter, ResourceId, Secret, WhichKey};
+use gridpost_model::{Clock as _, Filter, ResourceId, Secret, WhichKey};
 use gridpost_sim::SeededChance;
 use gridpost_store::Partition;
 use http::Method;
@@ -35,8 +36,7 @@ fn topic_spec() -> TopicSpec {
     TopicSpec {
         location: "local".into(),
         tags: BTreeMap::new(),
-        input_schema: EventSchema::EventGrid,
-        disable_local_auth: false,
+        ingress: IngressSpec::default(),
     }
 }
 
@@ -743,8 +743,8 @@ async fn section_3_3_topic_names_are_unique_and_keys_stay() {
         .await
         .unwrap();
     assert_eq!(
-        (created, &again.keys, &again.id),
-        (Created::Updated, &topic.keys, &topic.id)
+        (created, &again.ingress.keys, &again.id),
+        (Created::Updated, &topic.ingress.keys, &topic.id)
     );
 
     let elsewhere =
@@ -771,8 +771,8 @@ async fn section_3_3_topic_names_are_unique_and_keys_stay() {
         .regenerate_topic_key(&topic.id, WhichKey::Second)
         .await
         .unwrap();
-    assert_eq!(other.keys.first, topic.keys.first);
-    assert_ne!(other.keys.second, topic.keys.second);
+    assert_eq!(other.ingress.keys.first, topic.ingress.keys.first);
+    assert_ne!(other.ingress.keys.second, topic.ingress.keys.second);
 }
 
 #[tokio::test]
