@@ -74,6 +74,12 @@ pub const TABLES: &[TableRecord] = &[
         since: "0.1.0",
     },
     TableRecord {
+        id: 45,
+        name: "dead_letter_blobs",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
         id: 60,
         name: "communication_services",
         owner: "comms",
