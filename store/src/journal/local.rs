@@ -429,6 +429,22 @@ mod tests {
     }
 
     #[test]
+    fn a_spare_finished_after_the_journal_went_on_without_it_is_used() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (mut journal, _) = open(folder.path(), Position::START);
+        append(&mut journal, 2 << 20);
+        // The spares are being made when another segment is needed.
+        journal.leave_active();
+        append(&mut journal, 1000);
+        let grown = journal.active.as_ref().map(|active| active.growing);
+        until_ready(&journal);
+        journal.leave_active();
+        append(&mut journal, 1000);
+        let prepared = journal.active.as_ref().map(|active| active.growing);
+        assert_eq!((grown, prepared), (Some(true), Some(false)));
+    }
+
+    #[test]
     fn a_recycled_segment_never_replays_its_previous_life() {
         let folder = tempfile::TempDir::new().unwrap();
         let (mut journal, _) = open(folder.path(), Position::START);

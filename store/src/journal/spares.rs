@@ -34,8 +34,8 @@ const PIECE_BYTES: usize = 256 << 10;
 /// After each piece the disk is left to publishers for a while: the first spare takes about a second, and one is used
 /// up in no less than that unless events come in large batches.
 const BREATH: Duration = Duration::from_millis(3);
-/// While a spare stands ready there is no hurry: the next takes four seconds.
-const LONG_BREATH: Duration = Duration::from_millis(15);
+/// While a spare stands ready there is no hurry: the next takes two seconds.
+const LONG_BREATH: Duration = Duration::from_millis(8);
 
 /// The pool.
 #[derive(Debug)]
@@ -242,14 +242,7 @@ impl Pool {
             let _ = fs::remove_file(&unfinished);
             return Err(error);
         }
-        self.shelve(
-            &unfinished,
-            Spare {
-                number,
-                file,
-                fresh: true,
-            },
-        )
+        self.shelve(&unfinished, file, true)
     }
 
     fn fill(&self, file: &DiskFile) -> io::Result<()> {
@@ -271,20 +264,21 @@ impl Pool {
     fn recycle(&self, path: &Path) -> io::Result<()> {
         let number = self.shelf.lock().number();
         let file = self.disk.open(path, FileKind::Segment(number))?;
-        self.shelve(
-            path,
-            Spare {
-                number,
-                file,
-                fresh: false,
-            },
-        )
+        self.shelve(path, file, false)
     }
 
-    fn shelve(&self, path: &Path, spare: Spare) -> io::Result<()> {
-        fs::rename(path, segment::path(&self.folder, spare.number))?;
+    /// Gives a finished file its number and its name. Only now: while it was made the journal may have gone on under a
+    /// later number, and what lies below that would never be used.
+    fn shelve(&self, path: &Path, file: DiskFile, fresh: bool) -> io::Result<()> {
+        let mut shelf = self.shelf.lock();
+        let number = shelf.number();
+        fs::rename(path, segment::path(&self.folder, number))?;
         disk::sync_folder(&self.folder)?;
-        self.shelf.lock().ready.push_back(spare);
+        shelf.ready.push_back(Spare {
+            number,
+            file,
+            fresh,
+        });
         Ok(())
     }
 }
