@@ -249,6 +249,7 @@ mod tests {
             subject_begins_with: begins,
             subject_ends_with: ends,
             is_subject_case_sensitive: exact,
+            ..Filter::default()
         })
     }
 

@@ -3,6 +3,7 @@
 //! Promise: a patch changes what it names and nothing else, also inside the filter and the retry policy.
 //! Not here: what may be said (`validation`), what is done about it (`subscriptions`).
 
+use gridpost_model::filter::AdvancedFilter;
 use gridpost_model::subscription::{
     DeadLetterDestination, DeliverySchema, Destination, EventSubscription, WebHook,
 };
@@ -86,6 +87,30 @@ pub struct FilterPatch {
     pub subject_ends_with: Option<String>,
     /// `isSubjectCaseSensitive`.
     pub is_subject_case_sensitive: Option<bool>,
+    /// `advancedFilters`, all of them.
+    pub advanced: Change<Vec<AdvancedFilter>>,
+    /// `enableAdvancedFilteringOnArrays`.
+    pub advanced_on_arrays: Option<bool>,
+}
+
+impl FilterPatch {
+    /// Carries the change out.
+    pub fn apply(self, filter: &mut Filter) {
+        self.included_event_types
+            .apply(&mut filter.included_event_types);
+        set(&mut filter.subject_begins_with, self.subject_begins_with);
+        set(&mut filter.subject_ends_with, self.subject_ends_with);
+        set(
+            &mut filter.is_subject_case_sensitive,
+            self.is_subject_case_sensitive,
+        );
+        match self.advanced {
+            Change::Keep => (),
+            Change::Clear => filter.advanced.clear(),
+            Change::Set(all) => filter.advanced = all,
+        }
+        set(&mut filter.advanced_on_arrays, self.advanced_on_arrays);
+    }
 }
 
 /// What a patch says of a retry policy.
@@ -106,19 +131,8 @@ impl SubscriptionPatch {
         set(&mut spec.delivery_schema, self.delivery_schema);
         self.expires.apply(&mut spec.expires);
         self.dead_letter.apply(&mut spec.dead_letter);
-        let (filter, policy) = (&mut spec.filter, &mut spec.retry_policy);
-        self.filter
-            .included_event_types
-            .apply(&mut filter.included_event_types);
-        set(
-            &mut filter.subject_begins_with,
-            self.filter.subject_begins_with,
-        );
-        set(&mut filter.subject_ends_with, self.filter.subject_ends_with);
-        set(
-            &mut filter.is_subject_case_sensitive,
-            self.filter.is_subject_case_sensitive,
-        );
+        self.filter.apply(&mut spec.filter);
+        let policy = &mut spec.retry_policy;
         set(&mut policy.max_attempts, self.retry_policy.max_attempts);
         set(
             &mut policy.time_to_live_minutes,

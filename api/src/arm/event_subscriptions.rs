@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
-use super::{Answer, Call, empty, json, lists, ok, system_topics, topics};
+use super::{Answer, Call, empty, filter_body, json, lists, ok, system_topics, topics};
 use crate::problem::Refusal;
 
 /// The topic type of custom topics, as lists by topic type name it.
@@ -300,12 +300,7 @@ fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
         "topic": one.source,
         "provisioningState": state_name(&one.state),
         "destination": shown_destination(&one.destination),
-        "filter": {
-            "subjectBeginsWith": one.filter.subject_begins_with,
-            "subjectEndsWith": one.filter.subject_ends_with,
-            "includedEventTypes": one.filter.included_event_types,
-            "isSubjectCaseSensitive": one.filter.is_subject_case_sensitive,
-        },
+        "filter": filter_body::shown(&one.filter),
         "labels": one.labels,
         "eventDeliverySchema": schema_name(one.delivery_schema),
         "retryPolicy": {

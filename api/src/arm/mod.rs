@@ -23,6 +23,7 @@ mod address;
 mod communication;
 mod envelope;
 mod event_subscriptions;
+mod filter_body;
 mod groups;
 mod lists;
 mod providers;

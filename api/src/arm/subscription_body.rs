@@ -6,13 +6,14 @@
 
 use gridpost_grid::manage::Change;
 use gridpost_grid::subscriptions::{
-    FilterPatch, RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec,
+    RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec,
 };
 use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema, Destination, WebHook};
 use gridpost_model::{Filter, RetryPolicy, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::filter_body::FilterBody;
 use crate::problem::Refusal;
 
 /// `eventDeliverySchema` and what it means.
@@ -83,17 +84,6 @@ struct WebHookBody {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct FilterBody {
-    #[serde(deserialize_with = "told")]
-    included_event_types: Option<Option<Vec<String>>>,
-    subject_begins_with: Option<String>,
-    subject_ends_with: Option<String>,
-    is_subject_case_sensitive: Option<bool>,
-    advanced_filters: Option<Vec<Value>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 struct RetryPolicyBody {
     max_delivery_attempts: Option<u32>,
     event_time_to_live_in_minutes: Option<u32>,
@@ -115,7 +105,7 @@ struct StorageBlob {
 }
 
 /// Tells `null` (`Some(None)`) from a key that is not there (`None`).
-fn told<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+pub(super) fn told<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -131,18 +121,15 @@ impl PutBody {
             let message = "The destination of an event subscription needs an endpoint URL.";
             Refusal::invalid_field("destination.properties.endpointUrl", message)
         })?;
-        let (filter, policy, default) = (patch.filter, patch.retry_policy, RetryPolicy::default());
+        let mut filter = Filter::default();
+        patch.filter.apply(&mut filter);
+        let (policy, default) = (patch.retry_policy, RetryPolicy::default());
         let minutes = policy
             .time_to_live_minutes
             .unwrap_or(default.time_to_live_minutes);
         Ok(SubscriptionSpec {
             destination,
-            filter: Filter {
-                included_event_types: given(filter.included_event_types),
-                subject_begins_with: filter.subject_begins_with.unwrap_or_default(),
-                subject_ends_with: filter.subject_ends_with.unwrap_or_default(),
-                is_subject_case_sensitive: filter.is_subject_case_sensitive.unwrap_or(false),
-            },
+            filter,
             labels: patch.labels.unwrap_or_default(),
             expires: given(patch.expires),
             delivery_schema: patch.delivery_schema.unwrap_or(DeliverySchema::EventGrid),
@@ -273,20 +260,6 @@ fn refuse_filled(name: &str, value: Option<String>) -> Result<(), Refusal> {
             "destination.properties.{name}"
         ))),
         _ => Ok(()),
-    }
-}
-
-impl FilterBody {
-    fn read(self) -> Result<FilterPatch, Refusal> {
-        if self.advanced_filters.is_some_and(|all| !all.is_empty()) {
-            return Err(Refusal::not_supported_field("filter.advancedFilters"));
-        }
-        Ok(FilterPatch {
-            included_event_types: change(self.included_event_types, Ok)?,
-            subject_begins_with: self.subject_begins_with,
-            subject_ends_with: self.subject_ends_with,
-            is_subject_case_sensitive: self.is_subject_case_sensitive,
-        })
     }
 }
 
@@ -424,10 +397,6 @@ mod tests {
             json!({"destination": destination})
         };
         let table = [
-            (
-                json!({"filter": {"advancedFilters": [{}]}, "destination": hook()}),
-                "filter.advancedFilters",
-            ),
             (
                 with(json!({"maxEventsPerBatch": 10})),
                 "destination.properties.maxEventsPerBatch",

@@ -8,7 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, event_type};
 
+pub mod advanced;
+mod clause;
 pub mod lookup;
+mod refusal;
+
+pub use advanced::{AdvancedFilter, Condition};
+pub use clause::Clause;
+pub use lookup::Content;
+pub use refusal::{Refusal, Why};
 
 /// What kind of source a topic has; decides the two rules that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,42 +40,10 @@ pub struct Filter {
     pub subject_ends_with: String,
     /// `isSubjectCaseSensitive`.
     pub is_subject_case_sensitive: bool,
-}
-
-/// The first clause of a filter that did not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "clause", rename_all = "camelCase")]
-pub enum Refusal {
-    /// The event's type is not in the list.
-    #[serde(rename_all = "camelCase")]
-    IncludedEventTypes {
-        /// The list.
-        wanted: Vec<String>,
-        /// The event's type.
-        found: String,
-    },
-    /// There is no list, and the type is only delivered to those who name it.
-    #[serde(rename_all = "camelCase")]
-    NotInDefaultSet {
-        /// The event's type.
-        found: String,
-    },
-    /// The subject begins otherwise.
-    #[serde(rename_all = "camelCase")]
-    SubjectBeginsWith {
-        /// The prefix.
-        wanted: String,
-        /// The event's subject.
-        found: String,
-    },
-    /// The subject ends otherwise.
-    #[serde(rename_all = "camelCase")]
-    SubjectEndsWith {
-        /// The suffix.
-        wanted: String,
-        /// The event's subject.
-        found: String,
-    },
+    /// `advancedFilters`: each must hold.
+    pub advanced: Vec<AdvancedFilter>,
+    /// `enableAdvancedFilteringOnArrays`: whether advanced filters look at the elements of an array.
+    pub advanced_on_arrays: bool,
 }
 
 impl Filter {
@@ -76,47 +52,70 @@ impl Filter {
         self.refuses_type(kind, &event.event_type)
             .or_else(|| self.refuses_prefix(kind, &event.subject))
             .or_else(|| self.refuses_suffix(&event.subject))
+            .or_else(|| self.refuses_advanced(event))
+    }
+
+    /// Whether the clauses about type and subject hold: all of a filter but the advanced ones.
+    pub fn takes_envelope(&self, kind: TopicKind, event: &Event) -> bool {
+        self.takes_type(kind, &event.event_type)
+            && self.takes_prefix(kind, &event.subject)
+            && self.takes_suffix(&event.subject)
     }
 
     fn refuses_type(&self, kind: TopicKind, found: &str) -> Option<Refusal> {
+        let refusal = || match &self.included_event_types {
+            Some(wanted) => Refusal::IncludedEventTypes {
+                wanted: wanted.clone(),
+                found: found.into(),
+            },
+            None => Refusal::NotInDefaultSet {
+                found: found.into(),
+            },
+        };
+        (!self.takes_type(kind, found)).then(refusal)
+    }
+
+    fn takes_type(&self, kind: TopicKind, found: &str) -> bool {
         match &self.included_event_types {
-            Some(wanted) if !wanted.iter().any(|one| one.eq_ignore_ascii_case(found)) => {
-                Some(Refusal::IncludedEventTypes {
-                    wanted: wanted.clone(),
-                    found: found.into(),
-                })
-            }
-            None if kind == TopicKind::Communication && !event_type::in_default_set(found) => {
-                Some(Refusal::NotInDefaultSet {
-                    found: found.into(),
-                })
-            }
-            _ => None,
+            Some(wanted) => wanted.iter().any(|one| one.eq_ignore_ascii_case(found)),
+            None => kind == TopicKind::Custom || event_type::in_default_set(found),
         }
     }
 
     fn refuses_prefix(&self, kind: TopicKind, found: &str) -> Option<Refusal> {
-        let prefix = significant(kind, &self.subject_begins_with);
-        let subject = significant(kind, found);
-        let holds = subject
-            .as_bytes()
-            .get(..prefix.len())
-            .is_some_and(|head| self.same(head, prefix.as_bytes()));
-        (!holds).then(|| Refusal::SubjectBeginsWith {
+        (!self.takes_prefix(kind, found)).then(|| Refusal::SubjectBeginsWith {
             wanted: self.subject_begins_with.clone(),
             found: found.into(),
         })
     }
 
+    fn takes_prefix(&self, kind: TopicKind, found: &str) -> bool {
+        let prefix = significant(kind, &self.subject_begins_with);
+        let head = significant(kind, found).as_bytes().get(..prefix.len());
+        head.is_some_and(|head| self.same(head, prefix.as_bytes()))
+    }
+
     fn refuses_suffix(&self, found: &str) -> Option<Refusal> {
-        let suffix = self.subject_ends_with.as_bytes();
-        let holds = found
-            .len()
-            .checked_sub(suffix.len())
-            .is_some_and(|start| self.same(&found.as_bytes()[start..], suffix));
-        (!holds).then(|| Refusal::SubjectEndsWith {
+        (!self.takes_suffix(found)).then(|| Refusal::SubjectEndsWith {
             wanted: self.subject_ends_with.clone(),
             found: found.into(),
+        })
+    }
+
+    fn takes_suffix(&self, found: &str) -> bool {
+        let suffix = self.subject_ends_with.as_bytes();
+        let start = found.len().checked_sub(suffix.len());
+        start.is_some_and(|start| self.same(&found.as_bytes()[start..], suffix))
+    }
+
+    fn refuses_advanced(&self, event: &Event) -> Option<Refusal> {
+        let content = Content::of(event);
+        self.advanced.iter().enumerate().find_map(|(index, one)| {
+            let found = content.find(&one.key);
+            let holds = Clause::of(one).holds(&found, self.advanced_on_arrays);
+            let refusal =
+                || Refusal::advanced(index, one, event, found.shape, self.advanced_on_arrays);
+            (!holds).then(refusal)
         })
     }
 
