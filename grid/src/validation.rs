@@ -3,20 +3,22 @@
 //! Promise: what passes here can be kept and shown; a refusal names the property by its path on the wire.
 //! Source: reference event-grid 1.4, 3.3, 3.4.
 
-use gridpost_model::event_type;
+mod filter;
+mod handler;
+
 use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{DeliverySchema, Destination};
-use gridpost_model::{Filter, RetryPolicy, Timestamp};
+use gridpost_model::{RetryPolicy, Timestamp};
 
 use crate::manage::Invalid;
 use crate::outbound::{BadUrl, Client};
 use crate::subscriptions::SubscriptionSpec;
 
+pub(crate) use filter::check_filter;
+
 /// The service publishes no bound for these; ours keep one row small.
 const LABELS: usize = 100;
 const LABEL_BYTES: usize = 256;
-const SUBJECT_BYTES: usize = 2048;
-const EVENT_TYPES: usize = 500;
 const URL_BYTES: usize = 2048;
 
 /// Checks a name. 3 to 64 characters; the documentation says alphanumeric and its samples have hyphens.
@@ -48,7 +50,7 @@ pub(crate) fn check(
         ));
     }
     if let Some(target) = &spec.dead_letter {
-        check_dead_letter(&target.resource_id, &target.container)?;
+        handler::check_dead_letter(target, client)?;
     }
     let filter = check_filter(spec.filter, kind)?;
     Ok(SubscriptionSpec { filter, ..spec })
@@ -56,10 +58,7 @@ pub(crate) fn check(
 
 fn check_destination(destination: &Destination, client: &Client) -> Result<(), Invalid> {
     let Some(hook) = destination.webhook() else {
-        let kind = destination.kind();
-        let message =
-            format!("The destination type '{kind}' is not supported by this version of Gridpost.");
-        return Err(Invalid::new("destination.endpointType", message));
+        return handler::check(destination, client);
     };
     let field = "destination.properties.endpointUrl";
     if URL_BYTES < hook.url.reveal().len() {
@@ -115,84 +114,9 @@ fn check_labels(labels: &[String]) -> Result<(), Invalid> {
     Err(Invalid::new("labels", message))
 }
 
-fn check_dead_letter(account: &str, container: &str) -> Result<(), Invalid> {
-    if account.is_empty() {
-        let message = "The resource id of the storage account is missing.";
-        return Err(Invalid::new(
-            "deadLetterDestination.properties.resourceId",
-            message,
-        ));
-    }
-    // Blob container names, as the storage service defines them.
-    let well_formed = (3..=63).contains(&container.len())
-        && container
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !container.starts_with('-')
-        && !container.ends_with('-')
-        && !container.contains("--");
-    if well_formed {
-        return Ok(());
-    }
-    Err(Invalid::new(
-        "deadLetterDestination.properties.blobContainerName",
-        format!("'{container}' is not the name of a blob container."),
-    ))
-}
-
-fn check_filter(filter: Filter, kind: TopicKind) -> Result<Filter, Invalid> {
-    let too_long = |text: &str| SUBJECT_BYTES < text.len();
-    let message = || format!("At most {SUBJECT_BYTES} characters of a subject can be compared.");
-    if too_long(&filter.subject_begins_with) {
-        return Err(Invalid::new("filter.subjectBeginsWith", message()));
-    }
-    if too_long(&filter.subject_ends_with) {
-        return Err(Invalid::new("filter.subjectEndsWith", message()));
-    }
-    let included_event_types = check_types(filter.included_event_types, kind)?;
-    Ok(Filter {
-        included_event_types,
-        ..filter
-    })
-}
-
-/// An empty list and `All` mean the default types, as no list does.
-fn check_types(
-    types: Option<Vec<String>>,
-    kind: TopicKind,
-) -> Result<Option<Vec<String>>, Invalid> {
-    let field = "filter.includedEventTypes";
-    let Some(types) = types.filter(|types| !types.is_empty()) else {
-        return Ok(None);
-    };
-    if types.iter().any(|one| one.eq_ignore_ascii_case("All")) {
-        return Ok(None);
-    }
-    if EVENT_TYPES < types.len() || types.iter().any(String::is_empty) {
-        return Err(Invalid::new(
-            field,
-            format!("1 to {EVENT_TYPES} event types that are not empty can be listed."),
-        ));
-    }
-    let unknown =
-        |one: &&String| kind == TopicKind::Communication && event_type::find(one).is_none();
-    if let Some(unknown) = types.iter().find(unknown) {
-        return Err(Invalid::new(
-            field,
-            format!(
-                "The event type '{unknown}' is not an event type of '{}'.",
-                event_type::COMMUNICATION_TOPIC_TYPE
-            ),
-        ));
-    }
-    Ok(Some(types))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use gridpost_model::subscription::DeadLetterDestination;
 
     use super::*;
     use crate::outbound::Settings;
@@ -279,18 +203,6 @@ mod tests {
     }
 
     #[test]
-    fn section_3_4_unknown_types_are_refused_on_a_system_topic_and_all_means_no_list() {
-        let types = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
-        let kind = TopicKind::Communication;
-        let sms = "Microsoft.Communication.SMSReceived";
-        assert_eq!(check_types(types(&[sms]), kind).unwrap(), types(&[sms]));
-        assert_eq!(check_types(types(&["All"]), kind).unwrap(), None);
-        assert_eq!(check_types(types(&[]), kind).unwrap(), None);
-        assert!(check_types(types(&[sms, "Microsoft.Communication.Sms"]), kind).is_err());
-        assert!(check_types(types(&["Own.Type"]), TopicKind::Custom).is_ok());
-    }
-
-    #[test]
     fn section_1_4_the_combination_of_schemas_is_refused_in_the_words_of_the_service() {
         let refused = refused(|spec| spec.delivery_schema = DeliverySchema::Custom).unwrap();
         assert_eq!(
@@ -313,23 +225,6 @@ mod tests {
             &"x".repeat(65),
         ] {
             assert!(check_name(name).is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn section_5_7_a_dead_letter_destination_is_a_blob_container() {
-        let target = |container: &str| {
-            Some(DeadLetterDestination {
-                resource_id: "/storage".into(),
-                container: container.into(),
-            })
-        };
-        assert_eq!(field(|spec| spec.dead_letter = target("lost-events")), None);
-        for name in ["", "ab", "Upper", "-x-", "a--b"] {
-            assert!(
-                field(|spec| spec.dead_letter = target(name)).is_some(),
-                "{name}"
-            );
         }
     }
 }

@@ -103,7 +103,7 @@ impl Stack {
                         ..Reach::default()
                     },
                     plain_http: true,
-                    extra_roots: Vec::new(),
+                    ..outbound::Settings::default()
                 },
                 public_url: format!("http://{HOST}"),
                 spawn: Arc::clone(&spawn),

@@ -3,6 +3,7 @@
 //! Promise: what does not change from event to event is prepared once, when the subscription is made or changed.
 //! Endpoints of HTTP are sent to over the worker's own connection; every other kind brings a client of its own.
 
+mod storage_queue;
 mod webhook;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use gridpost_model::subscription::EventSubscription;
 use gridpost_model::{Destination, Event};
 
 use crate::outbound::{BadUrl, Client, Failure, Response};
+use storage_queue::Queue;
 pub(crate) use webhook::Webhook;
 
 /// A destination, ready to be sent to.
@@ -19,7 +21,6 @@ pub(crate) enum Prepared {
     /// An HTTP endpoint: the worker keeps the connection.
     Webhook(Webhook),
     /// Anything else: it keeps its own.
-    #[expect(dead_code, reason = "queues, topics and hubs plug in here")]
     Other(Arc<dyn Handler>),
 }
 
@@ -35,6 +36,14 @@ pub(crate) trait Handler: Send + Sync {
     ) -> BoxFuture<'a, Result<Response, Failure>>;
 }
 
+/// What one request carries.
+pub(crate) struct Parcel<'a> {
+    /// One event, or a batch of them. Never none.
+    pub(crate) events: &'a [&'a Event],
+    /// Attempts made before, the same for all of them.
+    pub(crate) attempts_made: u32,
+}
+
 impl Prepared {
     /// Prepares what a subscription's events have in common.
     pub(crate) fn new(
@@ -44,8 +53,13 @@ impl Prepared {
         match &subscription.destination {
             Destination::WebHook(hook) => {
                 let endpoint = client.endpoint(hook.url.reveal())?;
-                Ok(Self::Webhook(Webhook::new(subscription, endpoint)))
+                Ok(Self::Webhook(Webhook::new(subscription, endpoint, hook.batch)))
             }
+            Destination::StorageQueue(queue) => Ok(Self::Other(Arc::new(Queue::new(
+                subscription,
+                queue,
+                client,
+            )?))),
             _ => Err(BadUrl::Malformed),
         }
     }

@@ -38,6 +38,9 @@ pub enum BadUrl {
     /// It names an address that is not allowed.
     #[error("the host is {0}, which is not allowed as a destination")]
     Forbidden(AddressKind),
+    /// It is not a URL but a resource that the configuration does not know.
+    #[error(transparent)]
+    NotConfigured(#[from] crate::connections::NotConfigured),
 }
 
 impl Endpoint {

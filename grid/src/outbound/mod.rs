@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod endpoint;
+mod pool;
 mod tls;
 
 use std::future::{Future, poll_fn};
@@ -20,9 +21,12 @@ use gridpost_model::Clock;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::net::{TcpStream, lookup_host};
 
+use crate::connections::Connections;
+
 pub use address::{AddressKind, Reach};
 pub(crate) use connection::{Body, Connection};
 pub use endpoint::{BadUrl, Endpoint};
+pub(crate) use pool::Pool;
 pub use tls::BadSettings;
 
 use connection::Stream;
@@ -43,6 +47,8 @@ pub struct Settings {
     pub plain_http: bool,
     /// Certificates to believe beside the system's, in DER form.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Where the resources are that subscriptions name.
+    pub connections: Connections,
 }
 
 /// A single request, for handshakes and notices.
@@ -138,6 +144,16 @@ impl Client {
                 tls,
             }),
         })
+    }
+
+    /// The present moment, for requests that are signed with it.
+    pub(crate) fn now(&self) -> gridpost_model::Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Where the resources are that subscriptions name.
+    pub fn connections(&self) -> &Connections {
+        &self.inner.settings.connections
     }
 
     /// Reads a URL as a place this client would dial.

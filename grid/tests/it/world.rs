@@ -69,7 +69,7 @@ impl World {
                     ..Reach::default()
                 },
                 plain_http: true,
-                extra_roots: Vec::new(),
+                ..outbound::Settings::default()
             },
             public_url: "https://127.0.0.1:8480".into(),
             // Lanes start workers from the store's own thread, which no runtime knows.

@@ -1,0 +1,87 @@
+//! Where the resources are that subscriptions name: connections by resource id.
+//!
+//! A subscription says `…/storageAccounts/acct`; the cloud knows where that is and lets itself in. Here the
+//! configuration says both.
+//!
+//! Promise: a resource is found whatever the case of its id, and one that was not configured is an error that names
+//! the setting it needs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gridpost_model::subscription::AzureFunction;
+use gridpost_model::{ResourceId, Secret};
+
+use crate::storage::StorageAccount;
+
+/// What the configuration says of resources.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    /// Storage accounts, by their resource ids.
+    pub storage: HashMap<ResourceId, Arc<StorageAccount>>,
+    /// The webhook URLs of functions, with their keys, by the functions' resource ids.
+    pub functions: HashMap<ResourceId, Secret>,
+}
+
+/// A resource that the configuration does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this server does not know where '{resource}' is: its configuration has no [[{setting}]] with this resource_id (see docs/handlers.md)"
+)]
+pub struct NotConfigured {
+    /// The resource.
+    pub resource: String,
+    /// The setting that would name it.
+    pub setting: &'static str,
+}
+
+impl Connections {
+    /// The storage account with that id.
+    ///
+    /// # Errors
+    /// It is not configured.
+    pub fn storage(&self, id: &ResourceId) -> Result<&Arc<StorageAccount>, NotConfigured> {
+        let found = self.storage.get(id);
+        found.ok_or_else(|| not_configured(id, "handlers.storage"))
+    }
+
+    /// The webhook URL of a function.
+    ///
+    /// # Errors
+    /// It is not configured.
+    pub fn function(&self, function: &AzureFunction) -> Result<&Secret, NotConfigured> {
+        let id = &function.resource_id;
+        let found = self.functions.get(id);
+        found.ok_or_else(|| not_configured(id, "handlers.function"))
+    }
+}
+
+fn not_configured(id: &ResourceId, setting: &'static str) -> NotConfigured {
+    NotConfigured {
+        resource: id.as_str().to_owned(),
+        setting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_found_whatever_the_case_and_one_that_is_not_names_its_setting() {
+        let id = |text: &str| text.parse::<ResourceId>().unwrap();
+        let account = StorageAccount::from_connection_string("UseDevelopmentStorage=true").unwrap();
+        let connections = Connections {
+            storage: [(id("/x/storageAccounts/Acct"), Arc::new(account))].into(),
+            ..Connections::default()
+        };
+        assert!(connections.storage(&id("/X/storageaccounts/acct")).is_ok());
+        let error = connections
+            .storage(&id("/x/storageAccounts/other"))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("[[handlers.storage]]"),
+            "{error}"
+        );
+    }
+}
