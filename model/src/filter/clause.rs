@@ -138,3 +138,202 @@ impl Comparison {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::advanced::OPERATORS;
+    use super::super::{Content, Filter, TopicKind};
+    use super::*;
+    use crate::{Event, EventSchema, Timestamp};
+
+    fn event(schema: EventSchema, object: &Value) -> Event {
+        Event {
+            schema,
+            id: "ID-1".into(),
+            topic: "/t".into(),
+            event_type: "T".into(),
+            subject: "/orders/Ä1".into(),
+            data_version: "1".into(),
+            published: Timestamp::EPOCH,
+            json: object.to_string().into(),
+        }
+    }
+
+    fn takes(key: &str, condition: &Condition, object: &Value, on_arrays: bool) -> bool {
+        let filter = AdvancedFilter {
+            key: key.into(),
+            condition: condition.clone(),
+        };
+        let event = event(EventSchema::EventGrid, object);
+        Clause::of(&filter).holds(&Content::of(&event).find(key), on_arrays)
+    }
+
+    /// What stands at `data.x` in each column of the truth table. `None`: nothing.
+    fn columns(hit: &Value, miss: &Value, other: &Value) -> Vec<Option<Value>> {
+        vec![
+            Some(hit.clone()),
+            Some(miss.clone()),
+            Some(other.clone()),
+            None,
+            Some(Value::Null),
+            Some(json!({"x": hit})),
+            // Arrays, looked into.
+            Some(json!([miss, other, hit])),
+            Some(json!([miss, other])),
+            Some(json!([other, null, {}])),
+            Some(json!([])),
+        ]
+    }
+
+    #[test]
+    fn section_3_5_the_truth_table_of_the_operators() {
+        use Condition::*;
+        let n = || (json!(5), json!(50), json!("5"));
+        let s = || (json!("xAbZ"), json!("other"), json!(5));
+        let texts = |text: &str| vec!["nothing".to_owned(), text.to_owned()];
+        // hit, miss, another type, missing, null, object | arrays: with a hit, with a miss, of another type, empty
+        let table = [
+            (NumberIn(vec![4.0, 5.0]), n(), "+----- +---"),
+            (NumberNotIn(vec![4.0, 5.0]), n(), "-+++++ -+++"),
+            (NumberLessThan(50.0), n(), "+----- +---"),
+            (NumberLessThanOrEquals(49.5), n(), "+----- +---"),
+            (
+                NumberGreaterThan(5.0),
+                (json!(5.5), json!(5), json!("9")),
+                "+----- +---",
+            ),
+            (
+                NumberGreaterThanOrEquals(5.5),
+                (json!(5.5), json!(5), json!("9")),
+                "+----- +---",
+            ),
+            (
+                NumberInRange(vec![[0.0, 1.0], [5.0, 6.0]]),
+                n(),
+                "+----- +---",
+            ),
+            (
+                NumberNotInRange(vec![[0.0, 1.0], [4.0, 5.0]]),
+                n(),
+                "-+++++ -+++",
+            ),
+            (
+                BoolEquals(true),
+                (json!(true), json!(false), json!("true")),
+                "+----- +---",
+            ),
+            (StringIn(texts("XABZ")), s(), "+----- +---"),
+            (StringNotIn(texts("XABZ")), s(), "-+++++ -+++"),
+            (StringBeginsWith(texts("Xa")), s(), "+----- +---"),
+            (StringNotBeginsWith(texts("Xa")), s(), "-++--+ -+++"),
+            (StringEndsWith(texts("Bz")), s(), "+----- +---"),
+            (StringNotEndsWith(texts("Bz")), s(), "-++--+ -+++"),
+            (StringContains(texts("aB")), s(), "+----- +---"),
+            (StringNotContains(texts("aB")), s(), "-++--+ -+++"),
+            (IsNullOrUndefined, n(), "---++- ----"),
+            (IsNotNull, n(), "+++--+ ++++"),
+        ];
+        assert_eq!(table.len(), OPERATORS.len());
+        for (condition, (hit, miss, other), expected) in table {
+            let found: String = columns(&hit, &miss, &other)
+                .into_iter()
+                .map(|value| {
+                    let object = value.map_or(json!({"data": {}}), |x| json!({"data": {"x": x}}));
+                    if takes("data.x", &condition, &object, true) {
+                        '+'
+                    } else {
+                        '-'
+                    }
+                })
+                .collect();
+            assert_eq!(found, expected.replace(' ', ""), "{}", condition.operator());
+        }
+    }
+
+    #[test]
+    fn section_3_5_an_array_is_taken_by_nothing_while_arrays_are_off_but_is_not_null() {
+        for (name, operator) in OPERATORS {
+            use super::super::advanced::Operator;
+            let condition = match operator {
+                Operator::Numbers(make) => make(vec![1.0]),
+                Operator::Number(make) => make(1.0),
+                Operator::Ranges(make) => make(vec![[1.0, 1.0]]),
+                Operator::Bool(make) => make(true),
+                Operator::Texts(make) => make(vec!["a".into()]),
+                Operator::Nothing(make) => make(),
+            };
+            for array in [json!([1, "a", true]), json!([])] {
+                let object = json!({"data": {"x": array}});
+                let expected = name == "IsNotNull";
+                assert_eq!(
+                    takes("data.x", &condition, &object, false),
+                    expected,
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn section_3_5_ranges_hold_both_their_ends() {
+        let range = Condition::NumberInRange(vec![[1.0, 2.0]]);
+        for (value, expected) in [
+            (0.99, false),
+            (1.0, true),
+            (1.5, true),
+            (2.0, true),
+            (2.01, false),
+        ] {
+            assert_eq!(
+                takes("data", &range, &json!({"data": value}), false),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn trap_22_case_never_counts_in_texts_beyond_ascii_too() {
+        let begins = |text: &str| Condition::StringBeginsWith(vec![text.into()]);
+        assert!(takes("Subject", &begins("/ORDERS/ä"), &json!({}), false));
+        assert!(takes("id", &begins("id-"), &json!({}), false));
+        assert!(takes("data", &begins("ας"), &json!({"data": "ΑςΑ"}), false));
+        assert!(!takes("id", &begins("id-2"), &json!({}), false));
+    }
+
+    #[test]
+    fn section_3_5_all_advanced_filters_must_hold() {
+        let both = |second: f64| Filter {
+            advanced: vec![
+                AdvancedFilter {
+                    key: "data.a".into(),
+                    condition: Condition::NumberGreaterThan(0.0),
+                },
+                AdvancedFilter {
+                    key: "data.a".into(),
+                    condition: Condition::NumberLessThan(second),
+                },
+            ],
+            ..Filter::default()
+        };
+        let one = event(EventSchema::EventGrid, &json!({"data": {"a": 1}}));
+        assert_eq!(both(2.0).refusal(TopicKind::Custom, &one), None);
+        assert!(both(1.0).refusal(TopicKind::Custom, &one).is_some());
+    }
+
+    #[test]
+    fn trap_19_the_sample_of_the_documentation_matches() {
+        let sample = event(
+            EventSchema::CloudEvents,
+            &json!({"specversion": "1.0", "id": "1", "type": "t", "source": "/s", "comexampleextension2": 5}),
+        );
+        let filter = AdvancedFilter {
+            key: "comexampleextension2".into(),
+            condition: Condition::StringBeginsWith(vec!["5".into()]),
+        };
+        let content = Content::of(&sample);
+        assert!(Clause::of(&filter).holds(&content.find(&filter.key), false));
+    }
+}
