@@ -125,6 +125,12 @@ impl Backlog {
         None
     }
 
+    /// Hands out the oldest fresh event, if it is not larger than that.
+    pub(crate) fn take_up_to(&mut self, bytes: usize) -> Option<(Position, Arc<Event>)> {
+        self.oldest().filter(|event| event.json.len() <= bytes)?;
+        self.take()
+    }
+
     /// Hands out the oldest fresh event, if it lies before that position.
     pub(crate) fn take_before(&mut self, before: Position) -> Option<(Position, Arc<Event>)> {
         let (position, event) = self.take()?;

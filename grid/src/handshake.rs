@@ -29,7 +29,10 @@ const ATTEMPTS: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agreement {
     /// It wants events.
-    Given,
+    Given {
+        /// At most so many requests per minute.
+        allowed_rate: Option<u32>,
+    },
     /// It left the decision to whoever visits the validation URL.
     Pending,
 }
@@ -61,9 +64,14 @@ pub(crate) async fn ask(
             }
         };
         let why = match verdict {
-            Verdict::Given => return Ok(Agreement::Given),
+            Verdict::Given => {
+                let allowed_rate = allowed_rate(proposal.schema, &outcome);
+                return Ok(Agreement::Given { allowed_rate });
+            }
             // Many endpoints visit the URL while they answer, or before.
-            Verdict::Pending if open.was_visited() => return Ok(Agreement::Given),
+            Verdict::Pending if open.was_visited() => {
+                return Ok(Agreement::Given { allowed_rate: None });
+            }
             Verdict::Pending => return Ok(Agreement::Pending),
             Verdict::Late if attempt < ATTEMPTS => {
                 attempt += 1;
@@ -155,6 +163,16 @@ fn judge_permission(outcome: &Outcome) -> Verdict {
             "The endpoint has to answer the OPTIONS request with a WebHook-Allowed-Origin header.",
         ),
     }
+}
+
+/// Reference 4.2: `*`, no header and whatever is no number allow any rate; so does a zero, which would allow nothing.
+fn allowed_rate(schema: DeliverySchema, outcome: &Outcome) -> Option<u32> {
+    let Outcome::Answered(answer) = outcome else {
+        return None;
+    };
+    let value = answer.headers.get("webhook-allowed-rate")?;
+    let rate = value.to_str().ok()?.trim().parse().ok()?;
+    (schema == DeliverySchema::CloudEvents && rate > 0).then_some(rate)
 }
 
 fn allowed_origins(answer: &Response) -> Option<Vec<&str>> {
@@ -289,5 +307,19 @@ mod tests {
             judge_permission(&Outcome::Failed(Failure::TimedOut)),
             Verdict::Late
         );
+    }
+
+    #[test]
+    fn section_4_2_a_number_is_a_rate_and_nothing_else_is() {
+        let rate = |schema, text| {
+            allowed_rate(schema, &answer(200, &[("webhook-allowed-rate", text)], ""))
+        };
+        assert_eq!(rate(DeliverySchema::CloudEvents, "120"), Some(120));
+        for text in ["*", "0", "-5", "many", ""] {
+            assert_eq!(rate(DeliverySchema::CloudEvents, text), None, "{text}");
+        }
+        assert_eq!(rate(DeliverySchema::EventGrid, "120"), None);
+        let silent = answer(200, &[], "");
+        assert_eq!(allowed_rate(DeliverySchema::CloudEvents, &silent), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Promise: a lane hands out each delivery to one worker at a time, fresh ones and due retries in turn, and nothing
 //! while its destination is on probation or its subscription waits for a visitor. A slow destination costs its own
 //! lane and nothing else.
-//! Not here: what may be handed out now (`state`), sending (`worker`), what an answer means (`retry`), writing it down (`settle`).
+//! Not here: what may be handed out now (`state`), how much at once (`terms`), sending (`worker`), what an answer means (`retry`), writing it down (`settle`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,11 +20,13 @@ use tracing::warn;
 
 use crate::alarm::Alarm;
 use crate::backlog::{Backlog, Bound};
+use crate::dead_letter_blob::Unwritten;
 use crate::delivery::MovedOut;
 use crate::destination::Prepared;
 use crate::metrics::{LaneMetrics, Pending};
 use crate::outbound::{BadUrl, Client};
 use crate::probation::{Permit, Probation};
+use crate::recent::{SUCCESSES, Sampler};
 use crate::retry::{Outcome, Reason, Verdict};
 use crate::settle::{self, Change};
 use crate::tail::{Attempted, Tail};
@@ -33,9 +35,11 @@ use crate::worker;
 use crate::{Limits, Spawn};
 
 mod state;
+mod terms;
 
-pub(crate) use state::{Delivered, Job, Origin, State, Take};
+pub(crate) use state::{Delivered, Item, Job, Origin, State, Take};
 use state::{Gate, PACE};
+use terms::Terms;
 
 /// Deliveries moved into the waiting table in one go.
 const MOVED_AT_ONCE: usize = 256;
@@ -59,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tail: Tail,
     pub(crate) alarm: Alarm,
+    pub(crate) unwritten: Unwritten,
     pub(crate) numbers: AtomicU64,
     /// Told whenever a worker leaves or a ledger is empty.
     pub(crate) calmer: Notify,
@@ -79,6 +84,8 @@ pub(crate) struct Lane {
     pub(crate) plan: ArcSwap<Plan>,
     state: Mutex<State>,
     drained: Notify,
+    /// Which successes are remembered in full.
+    pub(crate) sampler: Sampler,
     /// The subscription was deleted: nothing may be written for it any more.
     pub(crate) retired: AtomicBool,
 }
@@ -120,12 +127,14 @@ impl Lane {
             events: shared.limits.events,
             bytes: shared.limits.bytes,
         };
+        let terms = Terms::of(&subscription.destination);
         Self {
             id: subscription.lane,
             partition: Partition::of(&subscription.source),
             plan: ArcSwap::from_pointee(Plan::new(subscription, &shared.client)),
-            state: Mutex::new(State::new(Backlog::new(progress, live, bound))),
+            state: Mutex::new(State::new(Backlog::new(progress, live, bound), terms)),
             drained: Notify::new(),
+            sampler: Sampler::default(),
             retired: AtomicBool::new(false),
             shared,
         }
@@ -143,13 +152,15 @@ impl Lane {
             state.backlog.offer(event.position, &event.event);
         }
         // A lane that sends freely needs no clock to know that there is work.
-        let now = match state.probation {
-            Probation::Trusted { .. } => Timestamp::EPOCH,
-            Probation::Left { .. } => self.shared.clock.now(),
+        let now = if state.needs_clock() {
+            self.shared.clock.now()
+        } else {
+            Timestamp::EPOCH
         };
         let call = if state.peek(now).is_some() {
             self.call(&mut state)
         } else {
+            self.heed_rate(&mut state, now);
             Call::Nobody
         };
         drop(state);
@@ -157,12 +168,11 @@ impl Lane {
     }
 
     /// Notes how the last job ended, when it ended well, and finds the next thing to do.
-    pub(crate) fn take(self: &Arc<Self>, done: Option<Delivered>, now: Timestamp) -> Take {
-        let mut settled = None;
+    pub(crate) fn take(self: &Arc<Self>, mut done: Option<Delivered>, now: Timestamp) -> Take {
         let mut state = self.lock();
-        if let Some(done) = done {
+        if let Some(done) = &mut done {
             let distrusted = !matches!(state.probation, Probation::Trusted { .. });
-            settled = self.delivered(&mut state, done);
+            self.delivered(&mut state, done);
             if distrusted {
                 // While a probe was out no alarm was set for what falls due.
                 self.set_alarm(&mut state, now);
@@ -174,10 +184,13 @@ impl Lane {
             _ if state.peek(now).is_some() => self.call(&mut state),
             _ => Call::Nobody,
         };
+        self.heed_rate(&mut state, now);
         let drained = state.backlog.fresh() < PACE;
         drop(state);
-        if let Some(position) = settled {
-            self.shared.store.settle(self.id, position);
+        for item in done.iter().flat_map(|done| &done.job.items) {
+            if let Origin::Fresh(position) = item.origin {
+                self.shared.store.settle(self.id, position);
+            }
         }
         if drained && matches!(take, Take::Send(_)) {
             self.drained.notify_one();
@@ -186,82 +199,103 @@ impl Lane {
         take
     }
 
-    /// Returns the position to be settled in the journal.
-    fn delivered(self: &Arc<Self>, state: &mut State, done: Delivered) -> Option<Position> {
-        let Delivered { job, status, ended } = done;
+    fn delivered(self: &Arc<Self>, state: &mut State, done: &mut Delivered) {
+        let Delivered { job, ended, .. } = done;
         let took = ended.since(job.started);
-        state.attempt_ended(took);
-        state.counts.delivered += 1;
-        state.last_taken = ended;
-        state.probation.learn(Outcome::Delivered, ended);
-        state.recent.remember(
-            job.started,
-            &job.event.id,
-            job.history.attempts + 1,
-            Outcome::Delivered,
-            Some(status),
-            took,
-            Verdict::Delivered,
-            None,
-        );
-        match job.origin {
-            Origin::Fresh(position) => {
-                state.backlog.settle(position);
-                Some(position)
-            }
-            Origin::Waiting(key) => {
-                self.write_down(
-                    state,
-                    Change::Delivered {
-                        key,
-                        since: job.history.since,
-                    },
+        state.attempt_ended(took, job.items.len());
+        state.counts.delivered += job.items.len() as u64;
+        state.last_taken = *ended;
+        state.probation.learn(Outcome::Delivered, *ended);
+        if done.told.is_empty() {
+            let forgotten = job.items.len().saturating_sub(SUCCESSES);
+            for item in job.items.iter().skip(forgotten) {
+                state.recent.succeeded(
+                    job.started,
+                    &item.event.id,
+                    item.history.attempts + 1,
+                    Some(done.status),
+                    took,
                 );
-                None
+            }
+        }
+        for attempt in done.told.drain(..) {
+            state.recent.push(attempt, &self.shared.tail.budget);
+        }
+        for item in &job.items {
+            state
+                .counts
+                .latency
+                .record(ended.since(item.history.since));
+            match item.origin {
+                Origin::Fresh(position) => state.backlog.settle(position),
+                Origin::Waiting(key) => {
+                    let since = item.history.since;
+                    self.write_down(state, Change::Delivered { key, since });
+                }
             }
         }
     }
 
-    /// Notes an attempt that did not end well.
+    /// Sets the alarm for the moment at which the endpoint's own rate lets go.
+    fn heed_rate(&self, state: &mut State, now: Timestamp) {
+        if state.rate_holds(now).is_some() {
+            self.set_alarm(state, now);
+        }
+    }
+
+    /// Notes an attempt that did not end well: what is remembered of it and what changes, event by event.
     pub(crate) fn failed(
         self: &Arc<Self>,
-        attempt: Attempted,
-        probe: bool,
+        job: &Job,
+        ends: Vec<(Attempted, Change)>,
         now: Timestamp,
-        change: Change,
     ) {
+        let Some((first, _)) = ends.first() else {
+            return;
+        };
+        let (outcome, took) = (first.outcome, first.took);
         let mut state = self.lock();
-        state.attempt_ended(attempt.took);
-        state.counts.failed(attempt.outcome);
-        match attempt.verdict {
-            Verdict::Retry { .. } => state.counts.retried += 1,
-            Verdict::GiveUp(reason) => state.counts.dead_lettered(reason),
-            Verdict::Delivered => (),
-        }
-        let outcome = attempt.outcome;
-        state.recent.push(attempt);
+        state.attempt_ended(took, job.items.len());
+        // One request speaks once of the destination, however many events it carried.
         let left_alone = state.probation.learn(outcome, now);
-        if probe && !left_alone {
+        if job.probe && !left_alone {
             // An answer that speaks of the event alone shows that the destination is there.
             state.probation = Probation::default();
         }
-        self.write_down(&mut state, change);
+        for (attempt, change) in ends {
+            state.counts.failed(attempt.outcome);
+            match attempt.verdict {
+                Verdict::Retry { .. } => state.counts.retried += 1,
+                Verdict::GiveUp(reason) => state.counts.dead_lettered(reason),
+                Verdict::Delivered => (),
+            }
+            state.recent.push(attempt, &self.shared.tail.budget);
+            self.write_down(&mut state, change);
+        }
         let call = self.stir(&mut state, now);
         drop(state);
         self.drained.notify_waiters();
         self.carry_out(call);
     }
 
-    /// Notes that a job ended without an attempt.
-    pub(crate) fn given_up(self: &Arc<Self>, job: &Job, reason: Reason, change: Change) {
+    /// Notes deliveries of a job that ended without an attempt. `probe`: the job was a probe, and nothing is left of it.
+    pub(crate) fn given_up(
+        self: &Arc<Self>,
+        reason: Reason,
+        changes: Vec<Change>,
+        probe: bool,
+        now: Timestamp,
+    ) {
         let mut state = self.lock();
-        state.in_flight -= 1;
-        state.counts.dead_lettered(reason);
-        if job.probe {
+        state.in_flight -= changes.len();
+        if probe {
             state.probation.probe_given_up();
         }
-        self.write_down(&mut state, change);
-        let call = self.stir(&mut state, job.started);
+        for change in changes {
+            state.counts.dead_lettered(reason);
+            self.write_down(&mut state, change);
+        }
+        let call = self.stir(&mut state, now);
         drop(state);
         self.carry_out(call);
     }
@@ -387,8 +421,7 @@ impl Lane {
             return Rest::Leave;
         }
         // A worker that was woken for what fell due must see that it did.
-        let needs_clock = !matches!(state.probation, Probation::Trusted { .. })
-            || state.waiting.next_due().is_some();
+        let needs_clock = state.needs_clock() || state.waiting.next_due().is_some();
         let now = if needs_clock {
             self.shared.clock.now()
         } else {
@@ -450,10 +483,14 @@ impl Lane {
     /// The subscription was changed. What the old destination did says nothing of the new one.
     pub(crate) fn change(self: &Arc<Self>, subscription: Arc<EventSubscription>) {
         let plan = Plan::new(subscription, &self.shared.client);
+        let terms = Terms::of(&plan.subscription.destination);
         let old = self.plan.swap(Arc::new(plan));
+        let mut state = self.lock();
         if old.subscription.destination != self.plan.load().subscription.destination {
-            self.lock().probation = Probation::default();
+            state.probation = Probation::default();
+            state.terms = terms;
         }
+        drop(state);
         self.open();
     }
 
@@ -519,12 +556,10 @@ impl Lane {
         }
     }
 
-    /// Counts as dropped what will not be delivered any more, and returns how much that is.
-    pub(crate) fn drop_undelivered(&self) -> u64 {
-        let mut state = self.lock();
-        let dropped = state.backlog.fresh() as u64 + state.waiting.rows();
-        state.counts.dropped += dropped;
-        dropped
+    /// How much would not be delivered any more if the lane were closed now.
+    pub(crate) fn undelivered(&self) -> u64 {
+        let state = self.lock();
+        state.backlog.fresh() as u64 + state.waiting.rows()
     }
 
     pub(crate) fn progress(&self, tail: Position) -> Progress {
@@ -536,7 +571,8 @@ impl Lane {
         let state = self.lock();
         let fresh = state.backlog.fresh() as u64 + u64::from(state.backlog.is_behind());
         let sends = state.gate == Gate::Open
-            && matches!(state.probation.permit(now), Permit::Free | Permit::Probe);
+            && matches!(state.probation.permit(now), Permit::Free | Permit::Probe)
+            && state.rate_holds(now).is_none();
         *(if sends {
             &mut pending.fresh
         } else {
@@ -556,6 +592,7 @@ impl Lane {
             lane: self.id,
             source: plan.subscription.source.clone(),
             subscription: Arc::clone(&plan.name),
+            stands_for: None,
             counts: state.counts.clone(),
             fresh: state.backlog.fresh() as u64,
             behind: state.backlog.is_behind(),
@@ -566,9 +603,17 @@ impl Lane {
         }
     }
 
+    /// The end of its destination's probation, while it is on probation.
+    pub(crate) fn probation_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.lock().probation {
+            Probation::Left { until, .. } => Some(until.max(now)),
+            Probation::Trusted { .. } => None,
+        }
+    }
+
     /// The attempts that are remembered, oldest first.
     pub(crate) fn recent(&self) -> Vec<Attempted> {
-        self.lock().recent.iter().cloned().collect()
+        self.lock().recent.all()
     }
 }
 

@@ -145,6 +145,8 @@ pub struct Attempt {
 pub enum Answer {
     /// A status.
     Status(u16),
+    /// A destination that has no statuses said it in its own way.
+    Said(Outcome),
     /// Nothing usable.
     None,
 }
@@ -202,16 +204,47 @@ fn rule(answer: Answer) -> Rule {
         Answer::Status(408) => seconds(2 * 60),
         Answer::Status(413) => Rule::Terminal(Reason::UndeliverableDueToHttpRequestEntityTooLarge),
         Answer::Status(503) => seconds(30),
+        Answer::Said(said) => rule_of_resource(said),
         Answer::Status(_) | Answer::None => seconds(10),
     }
 }
 
-/// Decides what follows an attempt. `jitter` is drawn evenly from 0 to 1. Time to live is not looked at here: the
-/// service notices it only when the next attempt is due.
+/// The rules of destinations that are resources: unlike a webhook's, a refused signature may be put right meanwhile.
+fn rule_of_resource(said: Outcome) -> Rule {
+    let seconds = |count| Rule::NotBefore(Duration::from_secs(count));
+    match said {
+        Outcome::BadRequest => Rule::Terminal(Reason::UndeliverableDueToHttpBadRequest),
+        Outcome::Forbidden => Rule::Terminal(Reason::UndeliverableDueToHttpForbidden),
+        Outcome::PayloadTooLarge => {
+            Rule::Terminal(Reason::UndeliverableDueToHttpRequestEntityTooLarge)
+        }
+        Outcome::Unauthorized | Outcome::NotFound => seconds(5 * 60),
+        Outcome::Busy => seconds(30),
+        _ => seconds(10),
+    }
+}
+
+/// The longest pause that an answer may ask for: no event lives longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The pause that a `Retry-After` header asks for: seconds, or a date. Anything else asks for none.
+pub fn asked_pause(retry_after: &str, now: Timestamp) -> Duration {
+    let text = retry_after.trim();
+    let pause = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Timestamp::from_http_date(text).map_or(Duration::ZERO, |then| then.since(now)),
+    };
+    pause.min(LONGEST_PAUSE)
+}
+
+/// Decides what follows an attempt. `asked` is the pause the answer itself asked for, a lower bound like that of its
+/// status; `jitter` is drawn evenly from 0 to 1. Time to live is not looked at here: the service notices it only when
+/// the next attempt is due.
 pub fn judge(
     policy: &RetryPolicy,
     attempt: Attempt,
     answer: Answer,
+    asked: Duration,
     now: Timestamp,
     jitter: f64,
 ) -> Verdict {
@@ -225,7 +258,7 @@ pub fn judge(
     if policy.max_attempts <= attempt.number {
         return Verdict::GiveUp(Reason::MaxDeliveryAttemptsExceeded);
     }
-    let due = scheduled(attempt, now).max(now + least);
+    let due = scheduled(attempt, now).max(now + least.max(asked));
     Verdict::Retry {
         due: due + jitter_of(due.since(now), jitter),
     }
@@ -240,6 +273,49 @@ fn scheduled(attempt: Attempt, now: Timestamp) -> Timestamp {
         .map(|offset| attempt.first + *offset)
         .find(|step| now < *step)
         .unwrap_or(now + BEYOND)
+}
+
+/// Why an attempt is due when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reckoning {
+    /// Which rule decided.
+    pub by: DueBy,
+    /// What was added by chance.
+    pub jitter: Duration,
+}
+
+/// Which rule decided when an attempt is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueBy {
+    /// A step of the schedule: so long after the first attempt.
+    Step(Duration),
+    /// The schedule has ended: so long after the last attempt.
+    Beyond(Duration),
+    /// The outcome asks for at least so long after the last attempt, which is later than the schedule.
+    Least(Duration),
+}
+
+/// Tells why [`judge`] said that the next attempt is due then. Pure; takes what `judge` took.
+pub fn reckon(attempt: Attempt, answer: Answer, now: Timestamp, due: Timestamp) -> Reckoning {
+    let step = scheduled(attempt, now);
+    let least = match rule(answer) {
+        Rule::NotBefore(least) => least,
+        Rule::Terminal(_) => Duration::ZERO,
+    };
+    let is_step = SCHEDULE
+        .iter()
+        .any(|offset| attempt.first + *offset == step);
+    let (base, by) = if step < now + least {
+        (now + least, DueBy::Least(least))
+    } else if is_step {
+        (step, DueBy::Step(step.since(attempt.first)))
+    } else {
+        (step, DueBy::Beyond(BEYOND))
+    };
+    Reckoning {
+        by,
+        jitter: due.since(base),
+    }
 }
 
 fn jitter_of(delay: Duration, jitter: f64) -> Duration {
@@ -266,9 +342,57 @@ mod tests {
                 first: START,
             },
             answer,
+            Duration::ZERO,
             now,
             0.0,
         )
+    }
+
+    #[test]
+    fn section_5_2_an_answer_asks_for_a_pause_and_gets_no_shorter_one() {
+        let now = Timestamp::from_http_date("Sun, 22 Nov 2026 00:00:00 GMT").unwrap();
+        let table = [
+            ("120", 120),
+            (" 7 ", 7),
+            ("Sun, 22 Nov 2026 00:01:30 GMT", 90),
+            ("Sun, 22 Nov 2020 00:01:30 GMT", 0),
+            ("99999999999", 86_400),
+            ("-1", 0),
+            ("soon", 0),
+        ];
+        for (text, seconds) in table {
+            assert_eq!(
+                asked_pause(text, now),
+                Duration::from_secs(seconds),
+                "{text}"
+            );
+        }
+        let due_after = |asked| {
+            let attempt = Attempt {
+                number: 1,
+                first: START,
+            };
+            let policy = RetryPolicy::default();
+            judge(&policy, attempt, Answer::Status(503), asked, START, 0.0)
+        };
+        let due = |seconds| Verdict::Retry {
+            due: after(seconds),
+        };
+        assert_eq!(due_after(Duration::from_secs(120)), due(120));
+        assert_eq!(due_after(Duration::from_secs(5)), due(30));
+        let attempt = Attempt {
+            number: 1,
+            first: START,
+        };
+        let refused = judge(
+            &RetryPolicy::default(),
+            attempt,
+            Answer::Status(400),
+            LONGEST_PAUSE,
+            START,
+            0.0,
+        );
+        assert!(matches!(refused, Verdict::GiveUp(_)));
     }
 
     #[test]
@@ -312,6 +436,36 @@ mod tests {
                 due: after(seconds),
             };
             assert_eq!(judged(1, answer, START), expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn section_5_2_resources_have_rules_of_their_own() {
+        let table = [
+            (Outcome::Unauthorized, 300),
+            (Outcome::NotFound, 300),
+            (Outcome::Busy, 30),
+            (Outcome::TimedOut, 10),
+            (Outcome::SocketError, 10),
+            (Outcome::GenericError, 10),
+        ];
+        for (outcome, seconds) in table {
+            let expected = Verdict::Retry {
+                due: after(seconds),
+            };
+            assert_eq!(
+                judged(1, Answer::Said(outcome), START),
+                expected,
+                "{outcome}"
+            );
+        }
+        for outcome in [
+            Outcome::BadRequest,
+            Outcome::Forbidden,
+            Outcome::PayloadTooLarge,
+        ] {
+            let verdict = judged(1, Answer::Said(outcome), START);
+            assert!(matches!(verdict, Verdict::GiveUp(_)), "{outcome}");
         }
     }
 
@@ -366,6 +520,7 @@ mod tests {
                     first: START,
                 },
                 Answer::Status(500),
+                Duration::ZERO,
                 START,
                 0.0,
             )
@@ -384,7 +539,14 @@ mod tests {
                 number,
                 first: START,
             };
-            match judge(&RetryPolicy::default(), attempt, Answer::None, now, jitter) {
+            match judge(
+                &RetryPolicy::default(),
+                attempt,
+                Answer::None,
+                Duration::ZERO,
+                now,
+                jitter,
+            ) {
                 Verdict::Retry { due } => due,
                 other => panic!("{other:?}"),
             }
@@ -415,5 +577,28 @@ mod tests {
             Outcome::of_failure(&Failure::Resolution),
             Outcome::ResolutionError
         );
+    }
+
+    #[test]
+    fn a_due_moment_is_reckoned_as_it_was_judged() {
+        let reckoned = |number, answer, now| {
+            let attempt = Attempt {
+                number,
+                first: START,
+            };
+            match judge(&RetryPolicy::default(), attempt, answer, Duration::ZERO, now, 1.0) {
+                Verdict::Retry { due } => reckon(attempt, answer, now, due),
+                other => panic!("{other:?}"),
+            }
+        };
+        let seconds = Duration::from_secs;
+        let step = reckoned(2, Answer::Status(500), after(12));
+        assert_eq!(step.by, DueBy::Step(seconds(30)));
+        assert_eq!(step.jitter, Duration::from_millis(1_800));
+        let least = reckoned(1, Answer::Status(404), START);
+        assert_eq!(least.by, DueBy::Least(seconds(300)));
+        let beyond = reckoned(12, Answer::None, after(90_000));
+        assert_eq!(beyond.by, DueBy::Beyond(BEYOND));
+        assert_eq!(beyond.jitter, JITTER_LIMIT);
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use gridpost_model::{Event, Timestamp};
 use gridpost_store::{Position, StoreError, Txn, WriteError};
+use http::header::RETRY_AFTER;
 use tracing::{debug, warn};
 
 use crate::dead_letter::{DEAD_LETTERS, DeadLetterRow};
+use crate::dead_letter_blob::{self, UNWRITTEN, UnwrittenRow};
 use crate::kept::KeptEvent;
-use crate::lane::{Job, Lane, Origin, Plan};
+use crate::lane::{Item, Job, Lane, Origin, Plan};
 use crate::outbound::Outcome as Received;
 use crate::retry::{self, Answer, Attempt, Outcome, Reason, Verdict};
 use crate::tail::{Activity, Attempted, What};
@@ -66,6 +68,8 @@ pub(crate) enum Change {
         number: u64,
         /// What is kept of it.
         row: Arc<DeadLetterRow>,
+        /// The blob it shall be written into, when its subscription names one.
+        blob: Option<UnwrittenRow>,
         /// The size of its event.
         bytes: usize,
     },
@@ -142,12 +146,14 @@ impl Change {
     }
 }
 
-/// What follows from what came back.
+/// What follows from what came back, for an event of the job. `jitter` is one for the whole job, so that events that
+/// went together fall due together.
 pub(crate) fn judge(
-    lane: &Lane,
     plan: &Plan,
     job: &Job,
+    item: &Item,
     received: &Received,
+    jitter: f64,
     now: Timestamp,
 ) -> (Verdict, Outcome, Option<u16>) {
     let (answer, outcome, status) = match received {
@@ -159,73 +165,103 @@ pub(crate) fn judge(
                 Some(status),
             )
         }
-        Received::Failed(failure) => (Answer::None, Outcome::of_failure(failure), None),
+        Received::Failed(failure) => {
+            let outcome = Outcome::of_failure(failure);
+            (Answer::Said(outcome), outcome, None)
+        }
     };
-    let first = job.history.first.unwrap_or(job.started);
+    let asked = match received {
+        Received::Answered(response) => response
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .map_or(Duration::ZERO, |text| retry::asked_pause(text, now)),
+        Received::Failed(_) => Duration::ZERO,
+    };
     let attempt = Attempt {
-        number: job.history.attempts + 1,
-        first,
+        number: item.history.attempts + 1,
+        first: item.history.first.unwrap_or(job.started),
     };
-    let jitter = lane.shared.chance.fraction();
     let policy = &plan.subscription.retry_policy;
     (
-        retry::judge(policy, attempt, answer, now, jitter),
+        retry::judge(policy, attempt, answer, asked, now, jitter),
         outcome,
         status,
     )
 }
 
-/// An attempt failed: the delivery waits, or becomes a dead letter.
-pub(crate) fn failed(lane: &Arc<Lane>, plan: &Plan, job: &Job, attempt: Attempted, now: Timestamp) {
-    debug!(
-        lane = lane.id.0,
-        event.id = %job.event.id,
-        outcome = %attempt.outcome,
-        "an attempt failed"
-    );
+/// An attempt failed: each delivery waits, or becomes a dead letter, by its own count.
+pub(crate) fn failed(
+    lane: &Arc<Lane>,
+    plan: &Plan,
+    job: &Job,
+    attempts: Vec<Attempted>,
+    now: Timestamp,
+) {
+    let changes = job.items.iter().zip(attempts).map(|(item, attempt)| {
+        debug!(
+            lane = lane.id.0,
+            event.id = %item.event.id,
+            outcome = %attempt.outcome,
+            "an attempt failed"
+        );
+        let change = after_failure(lane, plan, job, item, &attempt, now);
+        (attempt, change)
+    });
+    let ends = changes.collect();
+    lane.failed(job, ends, now);
+}
+
+fn after_failure(
+    lane: &Lane,
+    plan: &Plan,
+    job: &Job,
+    item: &Item,
+    attempt: &Attempted,
+    now: Timestamp,
+) -> Change {
     let last = LastAttempt {
         at: now,
         outcome: attempt.outcome,
         status: attempt.status,
     };
     let history = History {
-        since: job.history.since,
+        since: item.history.since,
         attempts: attempt.number,
-        first: Some(job.history.first.unwrap_or(job.started)),
+        first: Some(item.history.first.unwrap_or(job.started)),
         last: Some(last),
+        tried: item.history.tried_and(attempt),
+        replay: item.history.replay,
     };
-    let change = match attempt.verdict {
-        Verdict::GiveUp(reason) => dead(lane, plan, job, &history, reason, now),
-        Verdict::Retry { due } => wait(lane, job.origin, &job.event, history, due),
+    match attempt.verdict {
+        Verdict::GiveUp(reason) => dead(lane, plan, item, &history, reason, now),
+        Verdict::Retry { due } => wait(lane, item.origin, &item.event, history, due),
         // A delivered event does not come here; if it did, trying again is the harmless reading.
-        Verdict::Delivered => wait(lane, job.origin, &job.event, history, now),
-    };
-    lane.failed(attempt, job.probe, now, change);
+        Verdict::Delivered => wait(lane, item.origin, &item.event, history, now),
+    }
 }
 
-/// A delivery outlived its time to live before its attempt was due.
-pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, job: &Job) {
-    let now = job.started;
+/// Deliveries that outlived their time to live before their attempt was due. `probe`: they were all there was of a probe.
+pub(crate) fn expired(lane: &Arc<Lane>, plan: &Plan, items: &[Item], probe: bool, now: Timestamp) {
+    const REASON: Reason = Reason::TimeToLiveExceeded;
     if lane.shared.tail.is_listened() {
-        lane.shared.tail.tell(Activity {
-            at: now,
-            event: Arc::clone(&job.event),
-            what: What::GivenUp {
-                lane: lane.id,
-                subscription: Arc::clone(&plan.name),
-                reason: Reason::TimeToLiveExceeded,
-            },
-        });
+        for item in items {
+            lane.shared.tail.tell(Activity {
+                at: now,
+                event: Arc::clone(&item.event),
+                what: What::GivenUp {
+                    lane: lane.id,
+                    subscription: Arc::clone(&plan.name),
+                    reason: REASON,
+                },
+            });
+        }
     }
-    let change = dead(
-        lane,
-        plan,
-        job,
-        &job.history,
-        Reason::TimeToLiveExceeded,
-        now,
-    );
-    lane.given_up(job, Reason::TimeToLiveExceeded, change);
+    let changes = items
+        .iter()
+        .map(|item| dead(lane, plan, item, &item.history, REASON, now))
+        .collect();
+    lane.given_up(REASON, changes, probe, now);
 }
 
 /// A fresh delivery that moves to the waiting table untried, to free the journal.
@@ -257,27 +293,30 @@ fn wait(lane: &Lane, origin: Origin, event: &Event, history: History, due: Times
 fn dead(
     lane: &Lane,
     plan: &Plan,
-    job: &Job,
+    item: &Item,
     history: &History,
     reason: Reason,
     now: Timestamp,
 ) -> Change {
     let row = DeadLetterRow {
-        event: KeptEvent::new(&job.event),
+        event: KeptEvent::new(&item.event),
         subscription: plan.name.as_ref().into(),
         source: plan.subscription.source.clone(),
         schema: plan.subscription.delivery_schema,
         reason,
         attempts: history.attempts,
         last: history.last,
+        tried: history.tried.clone(),
+        replay: history.replay,
         at: now,
     };
     Change::Dead {
-        origin: job.origin,
+        origin: item.origin,
         since: history.since,
         number: lane.shared.next_number(),
         row: Arc::new(row),
-        bytes: job.event.json.len(),
+        blob: dead_letter_blob::target(&lane.shared.client, &plan.subscription, now),
+        bytes: item.event.json.len(),
     }
 }
 
@@ -332,8 +371,15 @@ impl Lane {
             // Asked here, on the writer: a row put after the lane's rows were removed would stay for ever.
             Change::Waiting { .. } if self.retired.load(Ordering::Acquire) => Ok(()),
             Change::Waiting { key, row, .. } => txn.put(&WAITING, key.of(self.id), row.as_ref()),
-            Change::Dead { number, row, .. } => {
-                txn.put(&DEAD_LETTERS, (self.id, *number), row.as_ref())
+            Change::Dead {
+                number, row, blob, ..
+            } => {
+                let key = (self.id, *number);
+                txn.put(&DEAD_LETTERS, key, row.as_ref())?;
+                match blob {
+                    Some(blob) => txn.put(&UNWRITTEN, key, blob),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -349,8 +395,12 @@ fn written(lane: &Arc<Lane>, batch: &[Change]) {
             Origin::Fresh(position) => state.backlog.settle(position),
             Origin::Waiting(key) => state.waiting.gone(key, since),
         }
-        if let Change::Waiting { key, .. } = change {
-            state.waiting.put(*key, since);
+        match change {
+            Change::Waiting { key, .. } => state.waiting.put(*key, since),
+            Change::Dead {
+                row, blob: Some(_), ..
+            } => lane.shared.unwritten.note(lane.partition, lane.id, row.at),
+            _ => (),
         }
     }
     let call = lane.stir(&mut state, now);

@@ -238,15 +238,15 @@ impl Inner {
         let agreement = match spec.destination {
             Destination::WebHook(_) => handshake::ask(self, &proposal, &open).await?,
             // Whoever wrote the connection into the configuration has agreed.
-            _ => Agreement::Given,
+            _ => Agreement::Given { allowed_rate: None },
         };
         let state = match agreement {
-            Agreement::Given => ProvisioningState::Succeeded,
+            Agreement::Given { .. } => ProvisioningState::Succeeded,
             Agreement::Pending => proposal.awaiting(self.settings.clock.now()),
         };
 
         let SubscriptionSpec {
-            destination,
+            mut destination,
             filter,
             labels,
             expires,
@@ -254,6 +254,12 @@ impl Inner {
             retry_policy,
             dead_letter,
         } = spec;
+        if let Destination::WebHook(hook) = &mut destination {
+            hook.allowed_rate = match agreement {
+                Agreement::Given { allowed_rate } => allowed_rate,
+                Agreement::Pending => None,
+            };
+        }
         let updated = self.settings.clock.now();
         let created = before.as_ref().map_or(updated, |one| one.created);
         let after = EventSubscription {

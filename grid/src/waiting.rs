@@ -13,7 +13,9 @@ use gridpost_store::{PARTITIONS, Partition, Scan, Snapshot, StoreError, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::kept::KeptEvent;
-use crate::retry::Outcome;
+use crate::replay::ReplayId;
+use crate::retry::{Outcome, Reason, Verdict};
+use crate::tail::Attempted;
 
 /// Deliveries that are due later, by lane and moment.
 pub(crate) const WAITING: Table<WaitingRow> = Table::new(40, "waiting");
@@ -45,6 +47,41 @@ pub(crate) struct History {
     /// How the last attempt ended.
     #[serde(default)]
     pub(crate) last: Option<LastAttempt>,
+    /// Every attempt made, those before it was brought back included; the newest of them when there are very many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tried: Vec<Tried>,
+    /// The replay it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay: Option<ReplayId>,
+}
+
+/// Attempts of one delivery that its row tells of: those of two lives with the usual policy.
+const TRIED: usize = 64;
+
+/// One attempt, as a row tells of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    /// Its number; the first is 1.
+    #[serde(rename = "n")]
+    pub(crate) number: u32,
+    /// When it began, in ticks.
+    #[serde(rename = "t")]
+    pub(crate) at: i64,
+    /// How long it took, in microseconds.
+    #[serde(rename = "us")]
+    pub(crate) took_us: u64,
+    /// What the destination did.
+    #[serde(rename = "o")]
+    pub(crate) outcome: Outcome,
+    /// The status it answered with.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    /// When the next one was due, in ticks.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) due: Option<i64>,
+    /// Why it was the last.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
 }
 
 /// How an attempt ended.
@@ -68,7 +105,40 @@ impl History {
             attempts: 0,
             first: None,
             last: None,
+            tried: Vec::new(),
+            replay: None,
         }
+    }
+
+    /// Nothing was tried in this life; what was tried in earlier ones is still told of.
+    pub(crate) fn again(since: Timestamp, tried: Vec<Tried>, replay: Option<ReplayId>) -> Self {
+        Self {
+            tried,
+            replay,
+            ..Self::fresh(since)
+        }
+    }
+
+    /// The attempts so far and one more.
+    pub(crate) fn tried_and(&self, attempt: &Attempted) -> Vec<Tried> {
+        let skipped = (self.tried.len() + 1).saturating_sub(TRIED);
+        let mut tried = self.tried[skipped..].to_vec();
+        tried.push(Tried {
+            number: attempt.number,
+            at: attempt.at.ticks(),
+            took_us: u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
+            outcome: attempt.outcome,
+            status: attempt.status,
+            due: match attempt.verdict {
+                Verdict::Retry { due } => Some(due.ticks()),
+                Verdict::Delivered | Verdict::GiveUp(_) => None,
+            },
+            reason: match attempt.verdict {
+                Verdict::GiveUp(reason) => Some(reason),
+                Verdict::Delivered | Verdict::Retry { .. } => None,
+            },
+        });
+        tried
     }
 }
 
@@ -180,6 +250,13 @@ impl Waiting {
     /// The next due delivery, when one was read.
     pub(crate) fn take(&mut self) -> Option<Due> {
         self.ready.pop_front()
+    }
+
+    /// The next due delivery, if it was tried that often and is not larger than that.
+    pub(crate) fn take_like(&mut self, attempts: u32, bytes: usize) -> Option<Due> {
+        let next = self.ready.front()?;
+        let alike = next.history.attempts == attempts && next.event.json.len() <= bytes;
+        if alike { self.ready.pop_front() } else { None }
     }
 
     /// Takes a delivery back that was handed out and not tried.

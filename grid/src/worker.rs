@@ -1,4 +1,4 @@
-//! One worker of a lane: it owns one connection and sends one event at a time over it.
+//! One worker of a lane: it owns one connection and sends one request at a time over it.
 //!
 //! Promise: a job that was taken is settled, retried, dead-lettered or given back; none is forgotten, not even when
 //! the task is cancelled. A worker costs no timer per event and no task per connection.
@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gridpost_model::time::Sleep;
-use gridpost_model::{Clock, Timestamp};
+use gridpost_model::{Clock, Event, Timestamp};
+use smallvec::SmallVec;
 
-use crate::destination::Prepared;
-use crate::lane::{Delivered, Job, Lane, Plan, Rest, Take};
+use crate::destination::{Parcel, Prepared};
+use crate::exchange::Exchange;
+use crate::lane::{Delivered, Item, Job, Lane, Plan, Rest, Take};
 use crate::outbound::{
     BadUrl, Body, Connection, Endpoint, Failure, Outcome as Received, RESPONSE_TIMEOUT, Response,
 };
 use crate::retry::Outcome;
 use crate::settle;
-use crate::tail::{Activity, Attempted, Exchange, What};
+use crate::tail::{Activity, Attempted, What};
 
 /// Takes jobs until the lane has none for long, or is shut.
 pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
@@ -76,30 +78,36 @@ impl Worker {
 
     /// Sends the job in hand and notes how it ended; a good end is noted by the next take.
     async fn deliver(&mut self) -> (Option<Delivered>, Timestamp) {
-        let Some(job) = &self.job else {
+        let Some(job) = &mut self.job else {
             return (None, self.used);
         };
         let started = job.started;
         let plan = self.lane.plan.load_full();
-        let expires = job.history.since + plan.subscription.retry_policy.time_to_live();
-        if expires <= started {
-            if let Some(job) = self.job.take() {
-                settle::expired(&self.lane, &plan, &job);
+        let life = plan.subscription.retry_policy.time_to_live();
+        let expired = |item: &Item| item.history.since + life <= started;
+        if job.items.iter().any(expired) {
+            let (over, rest): (SmallVec<[_; 1]>, _) = job.items.drain(..).partition(expired);
+            job.items = rest;
+            let is_over = job.items.is_empty();
+            settle::expired(&self.lane, &plan, &over, job.probe && is_over, started);
+            if is_over {
+                self.job = None;
+                return (None, started);
             }
-            return (None, started);
         }
         let received = self.attempt(&plan).await;
         let now = self.lane.shared.clock.now();
         let Some(job) = self.job.take() else {
             return (None, now);
         };
-        let listened = self.lane.shared.tail.is_listened();
+        let told = self.lane.shared.tail.is_listened() || self.lane.sampler.takes(now);
         match received {
-            Ok(Response { status, .. }) if !listened && (200..=204).contains(&status.as_u16()) => (
+            Ok(Response { status, .. }) if !told && (200..=204).contains(&status.as_u16()) => (
                 Some(Delivered {
                     job,
                     status: status.as_u16(),
                     ended: now,
+                    told: Vec::new(),
                 }),
                 now,
             ),
@@ -107,7 +115,7 @@ impl Worker {
         }
     }
 
-    /// The ends that are told of: failures, and everything while somebody listens.
+    /// The ends that are told of: failures, some successes, and everything while somebody listens.
     fn ended(
         &self,
         plan: &Plan,
@@ -115,29 +123,59 @@ impl Worker {
         received: Result<Response, Failure>,
         now: Timestamp,
     ) -> Option<Delivered> {
-        let headers = request(plan, &job).map(|request| request.into_parts().0.headers);
+        let request = request(plan, &job).ok();
         let received = match received {
             Ok(response) => Received::Answered(response),
             Err(failure) => Received::Failed(failure),
         };
-        let (verdict, outcome, status) = settle::judge(&self.lane, plan, &job, &received, now);
-        let attempt = Attempted {
-            at: job.started,
-            event_id: job.event.id.to_string(),
-            number: job.history.attempts + 1,
-            outcome,
-            status,
-            took: now.since(job.started),
-            verdict,
-            exchange: Some(Arc::new(Exchange::new(
-                headers.unwrap_or_default(),
-                &received,
-            ))),
+        let exchange = Exchange::new(&plan.subscription, request.as_ref(), &received);
+        let exchange = Arc::new(exchange);
+        let jitter = match &received {
+            Received::Answered(response) if (200..=204).contains(&response.status.as_u16()) => 0.0,
+            _ => self.lane.shared.chance.fraction(),
         };
+        let attempts: Vec<_> = job
+            .items
+            .iter()
+            .map(|item| {
+                let (verdict, outcome, status) =
+                    settle::judge(plan, &job, item, &received, jitter, now);
+                Attempted {
+                    at: job.started,
+                    event_id: item.event.id.to_string(),
+                    number: item.history.attempts + 1,
+                    first: item.history.first.unwrap_or(job.started),
+                    outcome,
+                    status,
+                    took: now.since(job.started),
+                    verdict,
+                    replay: item.history.replay,
+                    exchange: Some(Arc::clone(&exchange)),
+                }
+            })
+            .collect();
         if self.lane.shared.tail.is_listened() {
+            self.tell(plan, &job, &attempts, now);
+        }
+        match attempts.first() {
+            Some(first) if first.outcome == Outcome::Delivered => Some(Delivered {
+                job,
+                status: first.status.unwrap_or_default(),
+                ended: now,
+                told: attempts,
+            }),
+            _ => {
+                settle::failed(&self.lane, plan, &job, attempts, now);
+                None
+            }
+        }
+    }
+
+    fn tell(&self, plan: &Plan, job: &Job, attempts: &[Attempted], now: Timestamp) {
+        for (item, attempt) in job.items.iter().zip(attempts) {
             self.lane.shared.tail.tell(Activity {
                 at: now,
-                event: Arc::clone(&job.event),
+                event: Arc::clone(&item.event),
                 what: What::Attempted {
                     lane: self.lane.id,
                     subscription: Arc::clone(&plan.name),
@@ -145,16 +183,6 @@ impl Worker {
                 },
             });
         }
-        if outcome == Outcome::Delivered {
-            let status = status.unwrap_or_default();
-            return Some(Delivered {
-                job,
-                status,
-                ended: now,
-            });
-        }
-        settle::failed(&self.lane, plan, &job, attempt, now);
-        None
     }
 
     /// One attempt. A connection that the other side closed while it lay idle is replaced once: the destination has
@@ -168,8 +196,12 @@ impl Worker {
         let endpoint = match &plan.destination {
             Ok(Prepared::Webhook(hook)) => hook.endpoint(),
             Ok(Prepared::Other(handler)) => {
-                let events = [Arc::clone(&job.event)];
-                let sending = handler.send(&events, job.history.attempts);
+                let events: SmallVec<[_; 1]> = job
+                    .items
+                    .iter()
+                    .map(|item| Arc::clone(&item.event))
+                    .collect();
+                let sending = handler.send(&events, job.attempts_made());
                 return self.timer.within(&*clock, deadline, sending).await;
             }
             Err(BadUrl::Forbidden(kind)) => return Err(Failure::Forbidden(*kind)),
@@ -251,7 +283,12 @@ fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
     let Ok(Prepared::Webhook(hook)) = &plan.destination else {
         return Err(Failure::Resolution);
     };
-    hook.request(&job.event, job.history.attempts)
+    let events: SmallVec<[&Event; 1]> = job.items.iter().map(|item| &*item.event).collect();
+    let parcel = Parcel {
+        events: &events,
+        attempts_made: job.attempts_made(),
+    };
+    hook.request(&parcel)
         .map_err(|error| Failure::Protocol(error.to_string()))
 }
 

@@ -6,10 +6,11 @@
 
 use gridpost_model::Event;
 use gridpost_model::event::NotAnEvent;
-use gridpost_model::subscription::{DeliverySchema, EventSubscription};
+use gridpost_model::subscription::{Batch, DeliverySchema, EventSubscription};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::Parcel;
 use crate::outbound::{Body, Endpoint};
 
 const EVENT_TYPE: HeaderName = HeaderName::from_static("aeg-event-type");
@@ -24,16 +25,21 @@ const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-orig
 pub(crate) struct Webhook {
     endpoint: Endpoint,
     schema: DeliverySchema,
+    /// Whether several events may go together. The shape of a request follows from this, not from how many there are.
+    batches: bool,
     headers: HeaderMap,
 }
 
 impl Webhook {
-    pub(super) fn new(subscription: &EventSubscription, endpoint: Endpoint) -> Self {
+    /// A webhook at that endpoint, with the name and the delivery schema of the subscription.
+    pub(super) fn new(subscription: &EventSubscription, endpoint: Endpoint, batch: Batch) -> Self {
         let schema = subscription.delivery_schema;
-        let headers = common_headers(&subscription.name, schema, &endpoint);
+        let batches = 1 < batch.max_events;
+        let headers = common_headers(&subscription.name, schema, batches, &endpoint);
         Self {
             endpoint,
             schema,
+            batches,
             headers,
         }
     }
@@ -42,40 +48,62 @@ impl Webhook {
         &self.endpoint
     }
 
-    pub(crate) fn request(
-        &self,
-        event: &Event,
-        attempts_made: u32,
-    ) -> Result<http::Request<Body>, NotAnEvent> {
-        let body = match self.schema {
-            DeliverySchema::CloudEvents => Body::Whole(event.to_cloud_event()?),
-            schema @ (DeliverySchema::EventGrid | DeliverySchema::Custom) => {
-                Body::array_of_one(event.in_schema(schema)?)
-            }
-        };
-        let mut request = http::Request::new(body);
+    pub(crate) fn request(&self, parcel: &Parcel<'_>) -> Result<http::Request<Body>, NotAnEvent> {
+        let mut request = http::Request::new(self.body(parcel.events)?);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.endpoint.target().clone();
         *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
-        if attempts_made > 0 {
-            headers.insert(DELIVERY_COUNT, attempts_made.into());
+        if parcel.attempts_made > 0 {
+            headers.insert(DELIVERY_COUNT, parcel.attempts_made.into());
         }
-        if self.schema != DeliverySchema::CloudEvents {
-            set(headers, DATA_VERSION, &event.data_version);
+        if let [event] = parcel.events {
+            if self.schema != DeliverySchema::CloudEvents {
+                set(headers, DATA_VERSION, &event.data_version);
+            }
+            set(headers, OUTPUT_EVENT_ID, &event.id);
+        } else {
+            // What is said of one event cannot be said of several.
+            headers.remove(DATA_VERSION);
+            headers.remove(OUTPUT_EVENT_ID);
         }
-        set(headers, OUTPUT_EVENT_ID, &event.id);
         Ok(request)
+    }
+
+    fn body(&self, events: &[&Event]) -> Result<Body, NotAnEvent> {
+        match events {
+            [event] if self.schema != DeliverySchema::CloudEvents => {
+                Ok(Body::array_of_one(event.in_schema(self.schema)?))
+            }
+            [event] if !self.batches => Ok(Body::Whole(event.in_schema(self.schema)?)),
+            events => self.array_of(events),
+        }
+    }
+
+    fn array_of(&self, events: &[&Event]) -> Result<Body, NotAnEvent> {
+        let bytes: usize = events.iter().map(|event| event.json.len() + 1).sum();
+        let mut array = Vec::with_capacity(bytes + 2);
+        for event in events {
+            array.push(if array.is_empty() { b'[' } else { b',' });
+            array.extend_from_slice(&event.in_schema(self.schema)?);
+        }
+        array.push(b']');
+        Ok(Body::Whole(array.into()))
     }
 }
 
 /// The headers of every request. The ones that change hold their place, so that replacing them moves nothing.
-fn common_headers(name: &str, schema: DeliverySchema, endpoint: &Endpoint) -> HeaderMap {
+fn common_headers(
+    name: &str,
+    schema: DeliverySchema,
+    batches: bool,
+    endpoint: &Endpoint,
+) -> HeaderMap {
     let text = HeaderValue::from_static;
     let cloud = schema == DeliverySchema::CloudEvents;
     let mut headers = HeaderMap::with_capacity(9);
     headers.insert(HOST, endpoint.authority().clone());
-    headers.insert(CONTENT_TYPE, text(content_type(schema)));
+    headers.insert(CONTENT_TYPE, text(content_type(schema, batches)));
     headers.insert(EVENT_TYPE, text("Notification"));
     set(&mut headers, SUBSCRIPTION_NAME, &name.to_uppercase());
     headers.insert(DELIVERY_COUNT, text("0"));
@@ -89,8 +117,11 @@ fn common_headers(name: &str, schema: DeliverySchema, endpoint: &Endpoint) -> He
     headers
 }
 
-fn content_type(schema: DeliverySchema) -> &'static str {
+fn content_type(schema: DeliverySchema, batches: bool) -> &'static str {
     match schema {
+        DeliverySchema::CloudEvents if batches => {
+            "application/cloudevents-batch+json; charset=utf-8"
+        }
         DeliverySchema::CloudEvents => "application/cloudevents+json; charset=utf-8",
         DeliverySchema::EventGrid | DeliverySchema::Custom => "application/json; charset=utf-8",
     }
@@ -118,6 +149,10 @@ mod tests {
     use super::*;
 
     fn webhook(schema: DeliverySchema) -> Webhook {
+        batching(schema, 1)
+    }
+
+    fn batching(schema: DeliverySchema, max_events: u32) -> Webhook {
         let url = "https://example.com/hook?code=1";
         let subscription = EventSubscription {
             name: "my-Hook".into(),
@@ -134,7 +169,21 @@ mod tests {
             created: Timestamp::EPOCH,
             updated: Timestamp::EPOCH,
         };
-        Webhook::new(&subscription, url.parse().unwrap())
+        let batch = Batch {
+            max_events,
+            ..Batch::default()
+        };
+        Webhook::new(&subscription, url.parse().unwrap(), batch)
+    }
+
+    impl Webhook {
+        fn request_of(&self, event: &Event, attempts_made: u32) -> http::Request<Body> {
+            let parcel = Parcel {
+                events: &[event],
+                attempts_made,
+            };
+            self.request(&parcel).unwrap()
+        }
     }
 
     fn event(id: &str) -> Event {
@@ -165,9 +214,7 @@ mod tests {
     #[tokio::test]
     async fn section_5_1_the_request_in_the_event_grid_schema() {
         let event = event("e-1");
-        let request = webhook(DeliverySchema::EventGrid)
-            .request(&event, 2)
-            .unwrap();
+        let request = webhook(DeliverySchema::EventGrid).request_of(&event, 2);
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "/hook?code=1");
         assert_eq!(
@@ -190,9 +237,7 @@ mod tests {
     #[tokio::test]
     async fn section_5_1_the_request_in_the_cloud_events_schema() {
         let event = event("e-1");
-        let request = webhook(DeliverySchema::CloudEvents)
-            .request(&event, 0)
-            .unwrap();
+        let request = webhook(DeliverySchema::CloudEvents).request_of(&event, 0);
         assert_eq!(
             headers(&request),
             [
@@ -216,11 +261,9 @@ mod tests {
     async fn section_5_1_a_custom_event_is_an_array_of_its_publishers_object() {
         let mut custom = event("e-1");
         custom.schema = gridpost_model::EventSchema::Custom;
-        let request = webhook(DeliverySchema::Custom).request(&custom, 0).unwrap();
+        let request = webhook(DeliverySchema::Custom).request_of(&custom, 0);
         assert_eq!(body(request).await, "[null]");
-        let request = webhook(DeliverySchema::EventGrid)
-            .request(&custom, 0)
-            .unwrap();
+        let request = webhook(DeliverySchema::EventGrid).request_of(&custom, 0);
         let expected = [b"[", custom.json.as_ref(), b"]"].concat();
         assert_eq!(body(request).await, expected);
     }
@@ -229,9 +272,7 @@ mod tests {
     async fn a_large_event_is_an_array_of_one_too() {
         let mut large = event("e-1");
         large.json = format!(r#"{{"data":"{}"}}"#, "x".repeat(100_000)).into();
-        let request = webhook(DeliverySchema::EventGrid)
-            .request(&large, 0)
-            .unwrap();
+        let request = webhook(DeliverySchema::EventGrid).request_of(&large, 0);
         let expected = [b"[", large.json.as_ref(), b"]"].concat();
         assert_eq!(
             request.body().size_hint().exact(),
@@ -242,14 +283,48 @@ mod tests {
 
     #[test]
     fn an_id_that_cannot_stand_in_a_header_is_left_out() {
-        let request = webhook(DeliverySchema::EventGrid)
-            .request(&event("a\nb"), 0)
-            .unwrap();
+        let request = webhook(DeliverySchema::EventGrid).request_of(&event("a\nb"), 0);
         assert!(!request.headers().contains_key(OUTPUT_EVENT_ID));
         let long = event(&"a".repeat(MAX_HEADER_BYTES + 1));
-        let request = webhook(DeliverySchema::EventGrid)
-            .request(&long, 0)
-            .unwrap();
+        let request = webhook(DeliverySchema::EventGrid).request_of(&long, 0);
         assert!(!request.headers().contains_key(OUTPUT_EVENT_ID));
+    }
+
+    #[tokio::test]
+    async fn section_5_5_several_events_are_one_array_and_speak_of_no_single_one() {
+        let (one, other) = (event("e-1"), event("e-2"));
+        let parcel = Parcel {
+            events: &[&one, &other],
+            attempts_made: 3,
+        };
+        let request = batching(DeliverySchema::EventGrid, 10)
+            .request(&parcel)
+            .unwrap();
+        assert_eq!(
+            headers(&request),
+            [
+                ("host", "example.com"),
+                ("content-type", "application/json; charset=utf-8"),
+                ("aeg-event-type", "Notification"),
+                ("aeg-subscription-name", "MY-HOOK"),
+                ("aeg-delivery-count", "3"),
+                ("aeg-metadata-version", "1"),
+            ]
+        );
+        let expected = [b"[", one.json.as_ref(), b",", other.json.as_ref(), b"]"].concat();
+        assert_eq!(body(request).await, expected);
+    }
+
+    #[tokio::test]
+    async fn section_5_5_where_batches_may_come_a_single_cloud_event_is_a_batch_too() {
+        let one = event("e-1");
+        let request = batching(DeliverySchema::CloudEvents, 2).request_of(&one, 0);
+        assert_eq!(
+            request.headers()[CONTENT_TYPE],
+            "application/cloudevents-batch+json; charset=utf-8"
+        );
+        assert_eq!(request.headers()[OUTPUT_EVENT_ID], "e-1");
+        let expected = [b"[", one.to_cloud_event().unwrap().as_ref(), b"]"].concat();
+        assert_eq!(body(request).await, expected);
     }
 }

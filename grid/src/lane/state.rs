@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use gridpost_model::{Event, Timestamp};
 use gridpost_store::Position;
+use smallvec::SmallVec;
 
 use crate::backlog::{Backlog, Bound};
 use crate::metrics::Counts;
 use crate::probation::{Permit, Probation};
+use crate::recent::Recent;
 use crate::settle::Ledger;
-use crate::tail::Recent;
+use crate::tail::Attempted;
 use crate::waiting::{Due, History, Waiting, WaitingKey};
+
+use super::terms::Terms;
 
 /// Fresh events in memory beyond which a publisher waits for a destination that keeps up: enough to keep every
 /// connection busy, few enough that an accepted event is sent within milliseconds.
@@ -42,10 +46,12 @@ pub(crate) struct State {
     pub(crate) backlog: Backlog,
     pub(crate) waiting: Waiting,
     pub(super) probation: Probation,
+    pub(super) terms: Terms,
     pub(crate) ledger: Ledger,
     /// Workers without work, the last one to lie down on top.
     pub(super) parked: Vec<(u64, Waker)>,
     pub(super) workers: usize,
+    /// Events being tried.
     pub(super) in_flight: usize,
     /// Somebody reads the journal or the table for this lane.
     pub(super) reading: bool,
@@ -69,14 +75,27 @@ pub(crate) enum Origin {
     Waiting(WaitingKey),
 }
 
-/// A delivery in the hands of a worker.
+/// A delivery that was handed out.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct Item {
     pub(crate) origin: Origin,
     pub(crate) event: Arc<Event>,
     pub(crate) history: History,
+}
+
+/// What a worker sends in one request: one delivery, or several that were tried equally often. Never none.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) items: SmallVec<[Item; 1]>,
     pub(crate) probe: bool,
     pub(crate) started: Timestamp,
+}
+
+impl Job {
+    /// Attempts made before this one.
+    pub(crate) fn attempts_made(&self) -> u32 {
+        self.items.first().map_or(0, |item| item.history.attempts)
+    }
 }
 
 /// How a job ended well. Handed over with the next take, so that both cost one lock.
@@ -84,6 +103,8 @@ pub(crate) struct Delivered {
     pub(crate) job: Job,
     pub(crate) status: u16,
     pub(crate) ended: Timestamp,
+    /// The attempts, when all of them is to be remembered.
+    pub(crate) told: Vec<Attempted>,
 }
 
 /// What a worker is to do next.
@@ -101,13 +122,32 @@ pub(super) enum Next {
     Fresh,
 }
 
+impl Item {
+    fn fresh(position: Position, event: Arc<Event>) -> Self {
+        Self {
+            origin: Origin::Fresh(position),
+            history: History::fresh(event.published),
+            event,
+        }
+    }
+
+    fn due(due: Due) -> Self {
+        Self {
+            origin: Origin::Waiting(due.key),
+            event: due.event,
+            history: due.history,
+        }
+    }
+}
+
 impl State {
-    pub(super) fn new(backlog: Backlog) -> Self {
+    pub(super) fn new(backlog: Backlog, terms: Terms) -> Self {
         Self {
             gate: Gate::Shut,
             backlog,
             waiting: Waiting::default(),
             probation: Probation::default(),
+            terms,
             ledger: Ledger::default(),
             parked: Vec::new(),
             workers: 0,
@@ -139,6 +179,13 @@ impl State {
                 return Some(Next::ReadJournal);
             }
         }
+        if self
+            .terms
+            .rate
+            .is_some_and(|rate| rate.holds(now).is_some())
+        {
+            return None;
+        }
         let due = self.waiting.is_ready();
         let fresh = self.backlog.fresh() > 0;
         match (fresh, due) {
@@ -165,54 +212,82 @@ impl State {
                 None => Take::Park,
             },
             Some(Next::Due) => match self.waiting.take() {
-                Some(due) => self.job(Origin::Waiting(due.key), due.event, due.history, now),
+                Some(due) => self.job(Item::due(due), now),
                 None => Take::Park,
             },
             Some(Next::Fresh) => match self.backlog.take() {
-                Some((position, event)) => {
-                    let history = History::fresh(event.published);
-                    self.job(Origin::Fresh(position), event, history, now)
-                }
+                Some((position, event)) => self.job(Item::fresh(position, event), now),
                 None => Take::Park,
             },
         }
     }
 
-    fn job(&mut self, origin: Origin, event: Arc<Event>, history: History, now: Timestamp) -> Take {
-        self.fresh_first = matches!(origin, Origin::Waiting(_));
-        self.in_flight += 1;
+    fn job(&mut self, item: Item, now: Timestamp) -> Take {
+        self.fresh_first = matches!(item.origin, Origin::Waiting(_));
         let probe = self.probation.permit(now) == Permit::Probe;
         if probe {
             self.probation.probe();
         }
+        let mut items = SmallVec::from_buf([item]);
+        if 1 < self.terms.events && !probe {
+            self.fill(&mut items);
+        }
+        if let Some(rate) = &mut self.terms.rate {
+            rate.count(now);
+        }
+        self.in_flight += items.len();
         Take::Send(Job {
-            origin,
-            event,
-            history,
+            items,
             probe,
             started: now,
         })
     }
 
+    /// Adds what is there now and may go in the same request: nobody waits for company.
+    fn fill(&mut self, items: &mut SmallVec<[Item; 1]>) {
+        let Some(first) = items.first() else {
+            return;
+        };
+        let attempts = first.history.attempts;
+        let is_fresh = matches!(first.origin, Origin::Fresh(_));
+        let mut bytes = first.event.json.len();
+        while items.len() < self.terms.events {
+            let room = self.terms.bytes.saturating_sub(bytes);
+            let next = if is_fresh {
+                let next = self.backlog.take_up_to(room);
+                next.map(|(position, event)| Item::fresh(position, event))
+            } else {
+                self.waiting.take_like(attempts, room).map(Item::due)
+            };
+            let Some(item) = next else {
+                return;
+            };
+            bytes += item.event.json.len();
+            items.push(item);
+        }
+    }
+
     pub(super) fn take_back(&mut self, job: Job) {
-        self.in_flight -= 1;
+        self.in_flight -= job.items.len();
         if job.probe {
             self.probation.probe_given_up();
         }
-        match job.origin {
-            Origin::Fresh(position) => self.backlog.give_back(position, job.event),
-            Origin::Waiting(key) => {
-                self.waiting.give_back(Due {
+        // From the last to the first, so that what was ahead comes to lie ahead.
+        for item in job.items.into_iter().rev() {
+            match item.origin {
+                Origin::Fresh(position) => self.backlog.give_back(position, item.event),
+                Origin::Waiting(key) => self.waiting.give_back(Due {
                     key,
-                    event: job.event,
-                    history: job.history,
-                });
+                    event: item.event,
+                    history: item.history,
+                }),
             }
         }
     }
 
-    pub(super) fn attempt_ended(&mut self, took: Duration) {
-        self.in_flight -= 1;
+    pub(super) fn attempt_ended(&mut self, took: Duration, events: usize) {
+        self.in_flight -= events;
+        self.counts.processing.record(took);
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         self.answer_us = self.answer_us - self.answer_us / 8 + took / 8;
     }
@@ -239,8 +314,20 @@ impl State {
                 .filter(|due| now < *due)
                 .into_iter()
                 .chain(self.read_pause)
+                .chain(self.rate_holds(now))
                 .min(),
         }
+    }
+
+    /// When the endpoint's own rate lets go of what there is to send.
+    pub(super) fn rate_holds(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.terms.rate?.holds(now)?;
+        (self.backlog.fresh() > 0 || self.waiting.is_ready()).then_some(until)
+    }
+
+    /// Whether what may be done depends on the moment.
+    pub(super) fn needs_clock(&self) -> bool {
+        self.terms.rate.is_some() || !matches!(self.probation, Probation::Trusted { .. })
     }
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {

@@ -963,6 +963,7 @@ async fn an_event_that_could_not_be_delivered_is_explained_by_where_it_waits_or_
         due,
         attempts,
         last,
+        ..
     }) = world.fate("sms-1", "busy")
     else {
         panic!()

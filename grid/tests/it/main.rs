@@ -5,4 +5,6 @@
 mod control;
 mod delivery;
 mod endpoint;
+mod explain;
+mod options;
 mod world;
