@@ -1,11 +1,13 @@
 //! Why an event went where it went.
 //!
-//! Promise: for an event that is still kept, each subscription of its source is shown with what became of the event
-//! there, or with the first clause that refused it and the value it found.
-//! Not here: how an event is matched (`matching`) and delivered (`lane`); this only looks, and never at more of the
-//! journal than its bound.
+//! Promise: for an event that is still kept, in the journal or by a delivery that waits or was given up, each
+//! subscription of its source is shown with what became of the event there, or with the first clause that refused it
+//! and the value it found; every attempt of a delivery that waits or was given up is told of, however long ago it was.
+//! Not here: how an event is matched (`matching`) and delivered (`lane`), which exchanges are remembered (`recent`);
+//! this only looks, and never at more of the journal than its bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gridpost_model::filter::{Refusal, TopicKind};
 use gridpost_model::subscription::{EventSubscription, LaneId};
@@ -17,9 +19,12 @@ use gridpost_store::{
 use serde::de::DeserializeOwned;
 
 use crate::dead_letter::DEAD_LETTERS;
-use crate::retry::{Outcome, Reason};
+use crate::kept::KeptEvent;
+use crate::lane::Lane;
+use crate::replay::ReplayId;
+use crate::retry::{Outcome, Reason, Verdict};
 use crate::tail::Attempted;
-use crate::waiting::WAITING;
+use crate::waiting::{Tried, WAITING};
 use crate::{Grid, Inner};
 
 /// How far back an event is looked for: a few seconds of reading.
@@ -36,8 +41,8 @@ const EVENTS: usize = 10;
 pub struct Explanation {
     /// The event.
     pub event: Arc<Event>,
-    /// Where it stands in the journal.
-    pub position: Position,
+    /// Where it stands in the journal; nowhere any more when only its deliveries are left.
+    pub position: Option<Position>,
     /// The event subscriptions its source has now, by name.
     pub subscriptions: Vec<Explained>,
     /// How many subscriptions matched it that were deleted since.
@@ -51,8 +56,10 @@ pub struct Explained {
     pub subscription: Arc<EventSubscription>,
     /// What became of it.
     pub fate: Fate,
-    /// The attempts that are remembered, oldest first.
+    /// The attempts that are known, oldest first.
     pub attempts: Vec<Attempted>,
+    /// The destination keeps failing and is left alone until then.
+    pub probation: Option<Timestamp>,
 }
 
 /// What became of an event.
@@ -72,6 +79,8 @@ pub enum Fate {
         attempts: u32,
         /// How the last one ended.
         last: Option<Outcome>,
+        /// The replay it belongs to.
+        replay: Option<ReplayId>,
     },
     /// It matched, and is a dead letter.
     DeadLettered {
@@ -79,11 +88,15 @@ pub enum Fate {
         reason: Reason,
         /// Since when.
         at: Timestamp,
+        /// The replay it belongs to.
+        replay: Option<ReplayId>,
     },
     /// It matched and was delivered, or was a dead letter that somebody removed.
     Delivered,
     /// It matched, and was dropped when the subscription failed.
     Dropped,
+    /// It left the journal, and with it who wanted it.
+    Forgotten,
 }
 
 /// An event could not be explained.
@@ -104,24 +117,48 @@ impl Grid {
     /// # Errors
     /// The journal or the tables cannot be read.
     pub fn explain(&self, event_id: &str) -> Result<Vec<Explanation>, ExplainError> {
-        let found = find(&self.0.store, event_id)?;
+        let mut found: Vec<Found> = find(&self.0.store, event_id)?
+            .into_iter()
+            .map(Found::from)
+            .collect();
+        if found.is_empty() {
+            found = self.0.find_in_tables(event_id)?;
+        }
         found.iter().map(|one| self.0.explained(one)).collect()
+    }
+}
+
+/// An event that was found, and who wanted it.
+struct Found {
+    event: Arc<Event>,
+    position: Option<Position>,
+    lanes: Vec<LaneId>,
+}
+
+impl From<Appended> for Found {
+    fn from(one: Appended) -> Self {
+        Self {
+            event: one.event,
+            position: Some(one.position),
+            lanes: one.lanes.to_vec(),
+        }
     }
 }
 
 /// Reads the journal window by window, newest first.
 fn find(store: &Store, event_id: &str) -> Result<Vec<Appended>, ReadError> {
-    let mut found = Vec::new();
-    let mut end = store.tail();
-    let floor = store
-        .oldest()
-        .max(Position(end.0.saturating_sub(REACH_BYTES)));
-    while floor < end && found.len() < EVENTS {
-        let start = Position(end.0.saturating_sub(WINDOW_BYTES)).max(floor);
-        let mut window = find_between(store, event_id, start, end)?;
-        window.reverse();
-        found.append(&mut window);
-        end = start;
+    let (mut found, mut left) = (Vec::new(), REACH_BYTES);
+    for piece in store.pieces().iter().rev() {
+        let mut end = piece.end;
+        while piece.start < end && found.len() < EVENTS && 0 < left {
+            let span = (end.0 - piece.start.0).min(WINDOW_BYTES).min(left);
+            let start = Position(end.0 - span);
+            let mut window = find_between(store, event_id, start, end)?;
+            window.reverse();
+            found.append(&mut window);
+            end = start;
+            left -= span;
+        }
     }
     found.truncate(EVENTS);
     Ok(found)
@@ -158,7 +195,37 @@ fn find_between(
 }
 
 impl Inner {
-    fn explained(&self, one: &Appended) -> Result<Explanation, ExplainError> {
+    /// Events that left the journal, as far as deliveries of them wait or were given up.
+    fn find_in_tables(&self, event_id: &str) -> Result<Vec<Found>, StoreError> {
+        let (state, snapshot) = (self.registry.read(), self.store.snapshot());
+        let mut found: Vec<Found> = Vec::new();
+        for subscription in state.lanes.values() {
+            let rows = Rows {
+                snapshot: &snapshot,
+                subscription,
+                is_it: &|event| *event.id == *event_id,
+            };
+            let kept = match rows.waiting()? {
+                Some(row) => Some(row.event),
+                None => rows.dead_letter()?.map(|row| row.event),
+            };
+            let Some(event) = kept else { continue };
+            let same = |one: &&mut Found| one.event.published == event.published;
+            match found.iter_mut().find(same) {
+                Some(known) => known.lanes.push(subscription.lane),
+                None => found.push(Found {
+                    event: Arc::new(event),
+                    position: None,
+                    lanes: vec![subscription.lane],
+                }),
+            }
+        }
+        found.sort_by_key(|one| std::cmp::Reverse(one.event.published));
+        found.truncate(EVENTS);
+        Ok(found)
+    }
+
+    fn explained(&self, one: &Found) -> Result<Explanation, ExplainError> {
         let state = self.registry.read();
         let source = one.event.topic.parse::<ResourceId>().ok();
         let source = source.and_then(|id| state.sources.get(&id));
@@ -186,50 +253,101 @@ impl Inner {
         &self,
         kind: TopicKind,
         subscription: &Arc<EventSubscription>,
-        one: &Appended,
+        one: &Found,
     ) -> Result<Explained, ExplainError> {
-        let (fate, attempts) = if one.lanes.contains(&subscription.lane) {
-            self.whereabouts(subscription, one)?
+        let lane = self.delivery.lane(subscription.lane);
+        let now = self.settings.clock.now();
+        let mut explained = Explained {
+            subscription: Arc::clone(subscription),
+            fate: Fate::Dropped,
+            attempts: Vec::new(),
+            probation: lane.as_ref().and_then(|lane| lane.probation_until(now)),
+        };
+        if one.lanes.contains(&subscription.lane) {
+            if let Some(lane) = lane {
+                (explained.fate, explained.attempts) =
+                    self.whereabouts(&lane, subscription, one)?;
+            }
         } else {
             // The lanes were decided when the event was accepted; the filter is asked for its reason now.
             let refusal = subscription.filter.refusal(kind, &one.event);
-            (refusal.map_or(Fate::NotThen, Fate::Refused), Vec::new())
-        };
-        Ok(Explained {
-            subscription: Arc::clone(subscription),
-            fate,
-            attempts,
-        })
+            explained.fate = match refusal {
+                Some(refusal) => Fate::Refused(refusal),
+                None if one.position.is_none() => Fate::Forgotten,
+                None => Fate::NotThen,
+            };
+        }
+        Ok(explained)
     }
 
     fn whereabouts(
         &self,
+        lane: &Lane,
         subscription: &EventSubscription,
-        one: &Appended,
+        one: &Found,
     ) -> Result<(Fate, Vec<Attempted>), ExplainError> {
-        let Some(lane) = self.delivery.lane(subscription.lane) else {
-            return Ok((Fate::Dropped, Vec::new()));
-        };
         // Looked at before the tables: what settles in between is found in them.
-        let progress = lane.progress(one.position);
-        let settled = one.position < progress.floor || progress.settled.contains(&one.position);
-        let tables = Tables {
-            snapshot: self.store.snapshot(),
-            subscription,
-            event: &one.event,
-        };
-        let fate = match tables.waiting()? {
-            Some(waiting) => waiting,
-            None => match tables.dead_letter()? {
-                Some(dead_lettered) => dead_lettered,
-                None if settled => Fate::Delivered,
-                None => Fate::Pending,
-            },
-        };
-        let mut attempts = self.delivery.recent(subscription.lane);
+        let settled = one.position.is_none_or(|position| {
+            let progress = lane.progress(position);
+            position < progress.floor || progress.settled.contains(&position)
+        });
+        let mut attempts = lane.recent();
         attempts.retain(|attempt| *attempt.event_id == *one.event.id);
-        Ok((fate, attempts))
+        let snapshot = self.store.snapshot();
+        let rows = Rows {
+            snapshot: &snapshot,
+            subscription,
+            // Time tells apart those that share an id.
+            is_it: &|event| event.id == one.event.id && event.published == one.event.published,
+        };
+        let row = match rows.waiting()? {
+            Some(waiting) => Some(waiting),
+            None => rows.dead_letter()?,
+        };
+        Ok(match row {
+            Some(row) => (row.fate, told(&one.event, &row.tried, row.replay, attempts)),
+            None if settled => (Fate::Delivered, attempts),
+            None => (Fate::Pending, attempts),
+        })
     }
+}
+
+/// The attempts that a row tells of, those of them that are remembered in full, and those that are only remembered.
+fn told(
+    event: &Event,
+    tried: &[Tried],
+    replay: Option<ReplayId>,
+    mut remembered: Vec<Attempted>,
+) -> Vec<Attempted> {
+    let mut first = Timestamp::EPOCH;
+    for one in tried {
+        let at = Timestamp::from_ticks(one.at);
+        if one.number == 1 {
+            first = at;
+        }
+        let is_remembered = |known: &Attempted| known.at == at && known.number == one.number;
+        if remembered.iter().any(is_remembered) {
+            continue;
+        }
+        remembered.push(Attempted {
+            at,
+            event_id: event.id.to_string(),
+            number: one.number,
+            first,
+            outcome: one.outcome,
+            status: one.status,
+            took: Duration::from_micros(one.took_us),
+            verdict: match (one.due.map(Timestamp::from_ticks), one.reason) {
+                (Some(due), _) => Verdict::Retry { due },
+                (None, Some(reason)) => Verdict::GiveUp(reason),
+                (None, None) => Verdict::Delivered,
+            },
+            replay,
+            exchange: None,
+        });
+    }
+    remembered.sort_by_key(|attempt| attempt.at);
+    remembered
 }
 
 /// How many rows of a lane are looked through, and how many at once.
@@ -237,47 +355,57 @@ const ROWS: usize = 100_000;
 const PAGE: usize = 1_000;
 
 /// Where the deliveries of an event to one subscription may stand outside the journal.
-struct Tables<'a> {
-    snapshot: Snapshot,
+struct Rows<'a> {
+    snapshot: &'a Snapshot,
     subscription: &'a EventSubscription,
-    event: &'a Event,
+    is_it: &'a dyn Fn(&Event) -> bool,
 }
 
-impl Tables<'_> {
-    fn waiting(&self) -> Result<Option<Fate>, StoreError> {
+/// A delivery that stands in a table.
+struct Row {
+    event: Event,
+    fate: Fate,
+    tried: Vec<Tried>,
+    replay: Option<ReplayId>,
+}
+
+impl Rows<'_> {
+    fn waiting(&self) -> Result<Option<Row>, StoreError> {
         self.find(&WAITING, |key, row| {
-            let (history, kept) = (row.history, row.event.into_event());
-            let last = history.last.map(|last| last.outcome);
-            let due = due_of(key).unwrap_or(kept.published);
-            (
-                kept,
-                Fate::Waiting {
-                    due,
+            let (history, event) = (row.history, KeptEvent::into_event(row.event));
+            Row {
+                fate: Fate::Waiting {
+                    due: due_of(key).unwrap_or(event.published),
                     attempts: history.attempts,
-                    last,
+                    last: history.last.map(|last| last.outcome),
+                    replay: history.replay,
                 },
-            )
+                event,
+                tried: history.tried,
+                replay: history.replay,
+            }
         })
     }
 
-    fn dead_letter(&self) -> Result<Option<Fate>, StoreError> {
-        self.find(&DEAD_LETTERS, |_, row| {
-            (
-                row.event.into_event(),
-                Fate::DeadLettered {
-                    reason: row.reason,
-                    at: row.at,
-                },
-            )
+    fn dead_letter(&self) -> Result<Option<Row>, StoreError> {
+        self.find(&DEAD_LETTERS, |_, row| Row {
+            event: row.event.into_event(),
+            fate: Fate::DeadLettered {
+                reason: row.reason,
+                at: row.at,
+                replay: row.replay,
+            },
+            tried: row.tried,
+            replay: row.replay,
         })
     }
 
-    /// Looks for the event in the lane's rows of a table. Time tells apart those that share an id.
+    /// Looks for the event in the lane's rows of a table.
     fn find<V: DeserializeOwned>(
         &self,
         table: &Table<V>,
-        read: impl Fn(&[u8], V) -> (Event, Fate),
-    ) -> Result<Option<Fate>, StoreError> {
+        read: impl Fn(&[u8], V) -> Row,
+    ) -> Result<Option<Row>, StoreError> {
         let LaneId(lane) = self.subscription.lane;
         let partition = Partition::of(&self.subscription.source);
         let mut scan = Scan::from(LaneId(lane));
@@ -289,9 +417,9 @@ impl Tables<'_> {
             };
             let behind_last = [last, &[0][..]].concat();
             for (key, row) in rows {
-                let (kept, fate) = read(&key, row);
-                if kept.id == self.event.id && kept.published == self.event.published {
-                    return Ok(Some(fate));
+                let row = read(&key, row);
+                if (self.is_it)(&row.event) {
+                    return Ok(Some(row));
                 }
             }
             scan = Scan::from(Raw(&behind_last));

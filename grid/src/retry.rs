@@ -293,6 +293,8 @@ pub enum DueBy {
     Beyond(Duration),
     /// The outcome asks for at least so long after the last attempt, which is later than the schedule.
     Least(Duration),
+    /// The answer itself asked for more: so long after the last attempt, what chance added included.
+    Asked(Duration),
 }
 
 /// Tells why [`judge`] said that the next attempt is due then. Pure; takes what `judge` took.
@@ -312,10 +314,16 @@ pub fn reckon(attempt: Attempt, answer: Answer, now: Timestamp, due: Timestamp) 
     } else {
         (step, DueBy::Beyond(BEYOND))
     };
-    Reckoning {
-        by,
-        jitter: due.since(base),
+    let jitter = due.since(base);
+    // No more than this comes from chance. A row keeps times to the microsecond only.
+    let limit = jitter_of(base.since(now), 1.0) + Duration::from_millis(1);
+    if limit < jitter {
+        return Reckoning {
+            by: DueBy::Asked(due.since(now)),
+            jitter: Duration::ZERO,
+        };
     }
+    Reckoning { by, jitter }
 }
 
 fn jitter_of(delay: Duration, jitter: f64) -> Duration {
@@ -597,6 +605,12 @@ mod tests {
         assert_eq!(step.jitter, Duration::from_millis(1_800));
         let least = reckoned(1, Answer::Status(404), START);
         assert_eq!(least.by, DueBy::Least(seconds(300)));
+        let attempt = Attempt {
+            number: 1,
+            first: START,
+        };
+        let asked = reckon(attempt, Answer::Status(503), START, after(120));
+        assert_eq!(asked.by, DueBy::Asked(seconds(120)));
         let beyond = reckoned(12, Answer::None, after(90_000));
         assert_eq!(beyond.by, DueBy::Beyond(BEYOND));
         assert_eq!(beyond.jitter, JITTER_LIMIT);

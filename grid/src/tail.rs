@@ -1,31 +1,24 @@
-//! What happened lately: a ring of recent attempts per lane, and a live stream for who listens.
+//! What happens, while it happens: a live stream for who listens.
 //!
-//! Promise: seeing costs delivery next to nothing. The ring keeps a few numbers per attempt and reuses its memory;
-//! whole exchanges are kept for failures only; the live stream is not even built when nobody listens, and a slow
-//! listener loses activities instead of slowing anybody.
+//! Promise: the stream is not even built when nobody listens, and a slow listener loses activities instead of slowing
+//! anybody.
+//! Not here: what is remembered for later (`recent`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use gridpost_model::subscription::LaneId;
 use gridpost_model::{Event, Timestamp};
-use http::HeaderMap;
 use tokio::sync::broadcast;
 
-use crate::outbound::{Outcome as Received, Response};
-use crate::retry::{Outcome, Verdict};
-
-/// Attempts remembered per lane.
-const REMEMBERED: usize = 32;
+use crate::exchange::Exchange;
+use crate::recent::Budget;
+use crate::replay::ReplayId;
+use crate::retry::{self, Answer, Attempt, Outcome, Reason, Reckoning, Verdict};
 
 /// Activities a listener may lag behind before it loses some.
 const LAG: usize = 1_024;
-
-/// How much of a body is remembered.
-const BODY_KEPT: usize = 4 << 10;
 
 /// Something that happened to an event.
 #[derive(Clone, Debug)]
@@ -62,7 +55,7 @@ pub enum What {
         /// The subscription.
         subscription: Arc<str>,
         /// `deadLetterReason`.
-        reason: crate::retry::Reason,
+        reason: Reason,
     },
 }
 
@@ -75,6 +68,8 @@ pub struct Attempted {
     pub event_id: String,
     /// Its number; the first is 1.
     pub number: u32,
+    /// When the first attempt began: the schedule counts from there.
+    pub first: Timestamp,
     /// What the destination did.
     pub outcome: Outcome,
     /// The status it answered with.
@@ -83,100 +78,26 @@ pub struct Attempted {
     pub took: Duration,
     /// What we did about it.
     pub verdict: Verdict,
-    /// What was sent and what came back; for failures, and for who listens.
+    /// The replay it belongs to.
+    pub replay: Option<ReplayId>,
+    /// What was sent and what came back; for failures, some successes, and for who listens.
     pub exchange: Option<Arc<Exchange>>,
 }
 
-/// What was sent and what came back.
-#[derive(Clone, Debug)]
-pub struct Exchange {
-    /// The request's headers. Its body is the event.
-    pub request: HeaderMap,
-    /// The answer, its body cut short.
-    pub response: Option<Response>,
-    /// Why there was none.
-    pub failure: Option<String>,
-}
-
-impl Exchange {
-    /// What is worth remembering of an exchange.
-    pub(crate) fn new(request: HeaderMap, received: &Received) -> Self {
-        match received {
-            Received::Answered(response) => {
-                let mut response = response.clone();
-                // A copy, so that the rest of the body does not stay in memory with its beginning.
-                let kept = response.body.len().min(BODY_KEPT);
-                response.body = Bytes::copy_from_slice(&response.body[..kept]);
-                Self {
-                    request,
-                    response: Some(response),
-                    failure: None,
-                }
-            }
-            Received::Failed(failure) => Self {
-                request,
-                response: None,
-                failure: Some(failure.to_string()),
-            },
-        }
-    }
-}
-
-/// The last attempts of one lane, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Recent(VecDeque<Attempted>);
-
-impl Recent {
-    /// Remembers an attempt in place of the oldest one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of one record, written in place"
-    )]
-    pub(crate) fn remember(
-        &mut self,
-        at: Timestamp,
-        event_id: &str,
-        number: u32,
-        outcome: Outcome,
-        status: Option<u16>,
-        took: Duration,
-        verdict: Verdict,
-        exchange: Option<Arc<Exchange>>,
-    ) {
-        let mut text = if self.0.len() < REMEMBERED {
-            String::new()
-        } else {
-            self.0
-                .pop_front()
-                .map(|oldest| oldest.event_id)
-                .unwrap_or_default()
+impl Attempted {
+    /// Why the next attempt is due when it is.
+    pub fn reckoning(&self) -> Option<Reckoning> {
+        let Verdict::Retry { due } = self.verdict else {
+            return None;
         };
-        text.clear();
-        text.push_str(event_id);
-        let event_id = text;
-        self.0.push_back(Attempted {
-            at,
-            event_id,
-            number,
-            outcome,
-            status,
-            took,
-            verdict,
-            exchange,
-        });
-    }
-
-    /// Remembers an attempt that was told of in full.
-    pub(crate) fn push(&mut self, attempt: Attempted) {
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
-        }
-        self.0.push_back(attempt);
-    }
-
-    /// What is remembered, oldest first.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempted> {
-        self.0.iter()
+        let attempt = Attempt {
+            number: self.number,
+            first: self.first,
+        };
+        let answer = self
+            .status
+            .map_or(Answer::Said(self.outcome), Answer::Status);
+        Some(retry::reckon(attempt, answer, self.at + self.took, due))
     }
 }
 
@@ -184,6 +105,8 @@ impl Recent {
 pub(crate) struct Tail {
     sender: broadcast::Sender<Arc<Activity>>,
     listened: AtomicBool,
+    /// What lanes may spend on remembering.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Tail {
@@ -191,6 +114,7 @@ impl Tail {
         Self {
             sender: broadcast::channel(LAG).0,
             listened: AtomicBool::new(false),
+            budget: Arc::default(),
         }
     }
 
@@ -223,22 +147,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ring_keeps_the_last_attempts() {
-        let mut recent = Recent::default();
-        for number in 1..=100 {
-            recent.remember(
-                Timestamp::EPOCH,
-                &format!("event {number}"),
-                number,
-                Outcome::Delivered,
-                Some(200),
-                Duration::ZERO,
-                Verdict::Delivered,
-                None,
-            );
-        }
-        let numbers: Vec<u32> = recent.iter().map(|attempt| attempt.number).collect();
-        assert_eq!(numbers, (69..=100).collect::<Vec<_>>());
-        assert_eq!(recent.iter().next_back().unwrap().event_id, "event 100");
+    fn nothing_is_built_when_nobody_listens() {
+        let tail = Tail::new();
+        assert!(!tail.is_listened());
+        let listener = tail.listen();
+        assert!(tail.is_listened());
+        drop(listener);
+        let event = crate::testing::event("x", "s");
+        tail.tell(Activity {
+            at: Timestamp::EPOCH,
+            event: Arc::new(event),
+            what: What::Accepted { lanes: 0 },
+        });
+        assert!(!tail.is_listened());
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use gridpost_grid::explain::{Explained, Explanation, Fate};
+use gridpost_grid::retry::Outcome;
 use gridpost_model::Timestamp;
 use gridpost_model::filter::Refusal;
 use gridpost_model::subscription::ProvisioningState;
@@ -24,8 +25,9 @@ use crate::Shared;
 struct ExplanationOut<'a> {
     event: Option<&'a RawValue>,
     accepted: Timestamp,
-    /// Where it stands in the journal.
-    position: u64,
+    /// Where it stands in the journal; absent when only deliveries of it are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
     subscriptions: Vec<ExplainedOut<'a>>,
     /// How many subscriptions wanted it that do not exist any more.
     deleted_subscriptions: usize,
@@ -45,8 +47,14 @@ struct ExplainedOut<'a> {
     refusal: Option<&'a Refusal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt: Option<Timestamp>,
+    /// Nothing is sent to the destination before then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probation_until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_reason: Option<&'static str>,
+    /// The replay that the delivery belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<String>,
     attempts: Vec<AttemptOut<'a>>,
 }
 
@@ -67,7 +75,7 @@ pub(super) async fn explain(
     };
     if found.is_empty() {
         return Err(Problem::not_found(format!(
-            "No event with the id '{id}' is kept. Events leave the journal some time after all subscriptions are done with them."
+            "No event with the id '{id}' is kept. Events leave the journal some time after all subscriptions are done with them, and only the last GiB of it is looked through."
         )));
     }
     let value = Value {
@@ -92,7 +100,7 @@ impl<'a> From<&'a Explanation> for ExplanationOut<'a> {
         Self {
             event: serde_json::from_slice(&explanation.event.json).ok(),
             accepted: explanation.event.published,
-            position: explanation.position.0,
+            position: explanation.position.map(|position| position.0),
             subscriptions: explanation
                 .subscriptions
                 .iter()
@@ -116,15 +124,18 @@ impl<'a> From<&'a Explained> for ExplainedOut<'a> {
                 ProvisioningState::Failed => "Failed",
             },
             fate: word(&explained.fate),
-            because: because(&explained.fate),
+            because: because(explained),
             refusal: match &explained.fate {
                 Fate::Refused(refusal) => Some(refusal),
                 _ => None,
             },
-            next_attempt: match explained.fate {
-                Fate::Waiting { due, .. } => Some(due),
+            next_attempt: next_attempt(explained),
+            probation_until: explained.probation,
+            replay: match explained.fate {
+                Fate::Waiting { replay, .. } | Fate::DeadLettered { replay, .. } => replay,
                 _ => None,
-            },
+            }
+            .map(|replay| replay.to_string()),
             dead_letter_reason: match explained.fate {
                 Fate::DeadLettered { reason, .. } => Some(reason.as_str()),
                 _ => None,
@@ -143,58 +154,71 @@ fn word(fate: &Fate) -> &'static str {
         Fate::DeadLettered { .. } => "deadLettered",
         Fate::Delivered => "delivered",
         Fate::Dropped => "dropped",
+        Fate::Forgotten => "forgotten",
     }
 }
 
-fn because(fate: &Fate) -> String {
-    match fate {
-        Fate::Refused(refusal) => refused_because(refusal),
+/// When the delivery is tried next: not while its destination is left alone.
+fn next_attempt(explained: &Explained) -> Option<Timestamp> {
+    match explained.fate {
+        Fate::Waiting { due, .. } => Some(explained.probation.map_or(due, |until| until.max(due))),
+        Fate::Pending => explained.probation,
+        _ => None,
+    }
+}
+
+fn because(explained: &Explained) -> String {
+    let mut text = match &explained.fate {
+        Fate::Refused(refusal) => return refusal.to_string(),
         Fate::NotThen => {
             "The subscription did not exist, or had another filter, when the event was accepted."
                 .into()
         }
+        Fate::Forgotten => {
+            "The event has left the journal, so whether the subscription wanted it is not known any more."
+                .into()
+        }
         Fate::Pending => "The subscription wants it; it was not delivered yet.".into(),
         Fate::Waiting {
-            due,
             attempts,
             last,
-        } => {
-            let mut text = format!(
-                "The subscription wants it; after {attempts} attempts it is tried again at {due}"
-            );
-            if let Some(last) = last {
-                let _ = write!(text, "; the last one ended with {last}");
-            }
-            text + "."
-        }
-        Fate::DeadLettered { reason, at } => {
+            due,
+            ..
+        } => waiting_because(*attempts, *last, *due),
+        Fate::DeadLettered { reason, at, .. } => {
             format!("It became a dead letter at {at}: {}.", reason.as_str())
         }
         Fate::Delivered => "It was delivered.".into(),
         Fate::Dropped => "It was dropped when the subscription failed.".into(),
+    };
+    if !matches!(explained.fate, Fate::Waiting { .. } | Fate::Pending) {
+        return text;
     }
+    if matches!(
+        explained.subscription.state,
+        ProvisioningState::AwaitingManualAction { .. }
+    ) {
+        text.push_str(" Nothing is sent before somebody visits the subscription's validation URL.");
+    } else if let Some(until) = explained.probation {
+        let _ = write!(
+            text,
+            " The endpoint failed too often in a row and is left alone until {until}; then one event probes it."
+        );
+    }
+    text
 }
 
-fn refused_because(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::IncludedEventTypes { wanted, found } => {
-            format!(
-                "The event's type '{found}' is not among includedEventTypes: {}.",
-                wanted.join(", ")
-            )
-        }
-        Refusal::NotInDefaultSet { found } => {
-            format!(
-                "The event's type '{found}' only goes to subscriptions that name it in includedEventTypes."
-            )
-        }
-        Refusal::SubjectBeginsWith { wanted, found } => {
-            format!("The subject '{found}' does not begin with '{wanted}'.")
-        }
-        Refusal::SubjectEndsWith { wanted, found } => {
-            format!("The subject '{found}' does not end with '{wanted}'.")
-        }
+fn waiting_because(attempts: u32, last: Option<Outcome>, due: Timestamp) -> String {
+    let tried = match attempts {
+        0 => return format!("The subscription wants it; it is to be tried at {due}."),
+        1 => "one attempt".to_owned(),
+        more => format!("{more} attempts"),
+    };
+    let mut text = format!("The subscription wants it; after {tried} it is tried again at {due}");
+    if let Some(last) = last {
+        let _ = write!(text, "; the last one ended with {last}");
     }
+    text + "."
 }
 
 #[cfg(test)]
@@ -203,14 +227,26 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_sentence_with_both_values() {
-        let fate = Fate::Refused(Refusal::SubjectBeginsWith {
+        let refusal = Refusal::SubjectBeginsWith {
             wanted: "phonenumber/1666".into(),
             found: "/phonenumber/15555555555".into(),
-        });
-        assert_eq!(word(&fate), "refused");
+        };
         assert_eq!(
-            because(&fate),
+            refusal.to_string(),
             "The subject '/phonenumber/15555555555' does not begin with 'phonenumber/1666'."
         );
+    }
+
+    #[test]
+    fn attempts_are_counted_as_people_do() {
+        let due = Timestamp::from_seconds(30);
+        let told = |attempts| waiting_because(attempts, Some(Outcome::Busy), due);
+        assert_eq!(
+            told(1),
+            "The subscription wants it; after one attempt it is tried again at 1970-01-01T00:00:30Z; \
+             the last one ended with Busy."
+        );
+        assert!(told(2).contains("after 2 attempts"));
+        assert!(told(0).contains("is to be tried at"));
     }
 }

@@ -165,6 +165,32 @@ pub(crate) enum Part {
 }
 
 impl Body {
+    /// At most so many bytes of what is still to be sent.
+    pub(crate) fn beginning(&self, limit: usize) -> Vec<u8> {
+        let head = |bytes: &Bytes| bytes[..bytes.len().min(limit)].to_vec();
+        match self {
+            Self::Empty => Vec::new(),
+            Self::Whole(bytes) => head(bytes),
+            Self::ArrayOfOne(object, Part::Open) => {
+                let mut beginning = vec![b'['];
+                beginning.extend(head(object));
+                if object.len() < limit {
+                    beginning.push(b']');
+                }
+                beginning.truncate(limit);
+                beginning
+            }
+            Self::ArrayOfOne(object, Part::Object) => head(object),
+            Self::ArrayOfOne(_, Part::Close) => vec![b']'],
+        }
+    }
+
+    /// How many bytes are still to be sent.
+    pub(crate) fn size(&self) -> usize {
+        let size = self.size_hint().exact().unwrap_or_default();
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
     /// The array that holds this one object.
     pub(crate) fn array_of_one(object: Bytes) -> Self {
         if COPIED < object.len() {

@@ -182,6 +182,21 @@ impl World {
             .unwrap()
             .into_inner()
     }
+
+    /// Tries to store something, and says whether that worked.
+    pub(crate) async fn try_text(&self, id: &str) -> bool {
+        let source = communication().id;
+        let mut event = Event::clone(&self.grid.explain("before").unwrap()[0].event);
+        event.id = id.into();
+        let grid = self.grid.clone();
+        let committed = self
+            .store
+            .write(Partition::of(&source.clone()), move |txn| {
+                Ok::<_, StoreError>(grid.stage(txn, &source, event))
+            })
+            .await;
+        committed.is_ok()
+    }
 }
 
 /// The communication resource of every test.

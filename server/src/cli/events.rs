@@ -15,8 +15,8 @@ use crate::output::{Exit, Failure, Output};
 /// The server waits no longer than so many seconds.
 const LONGEST_WAIT: u64 = 120;
 
-/// Of an endpoint's answer, as many characters are shown.
-const SHOWN_OF_ANSWER: usize = 200;
+/// Of a body, as many characters are shown when nobody asks for all that is remembered.
+const SHOWN_OF_BODY: usize = 200;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -42,6 +42,9 @@ pub(super) enum Command {
     Explain {
         /// The event's id
         id: String,
+        /// Show requests and answers as far as they are remembered, with their headers
+        #[arg(long)]
+        full: bool,
     },
 }
 
@@ -60,10 +63,11 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             output.result(&event, |activity| render::pretty(&activity["event"]));
             Ok(())
         }
-        Command::Explain { id } => {
+        Command::Explain { id, full } => {
             let path = format!("events/{}/explain", encoded(&id));
-            let told = client.own(Method::GET, &path, None).await?;
-            output.result(&told, explained);
+            let told = client.own(Method::GET, &path, None);
+            let told = output.waiting("looking for the event", told).await?;
+            output.result(&told, |told| explained(told, full));
             Ok(())
         }
     }
@@ -113,6 +117,9 @@ fn line(activity: &Value) -> String {
         if let Some(next) = attempt["nextAttempt"].as_str() {
             shown.push(format!("next {next}"));
         }
+        if let Some(replay) = attempt["replay"].as_str() {
+            shown.push(format!("replay {replay}"));
+        }
     }
     shown.push(render::plain(&activity["deadLetterReason"]));
     shown.retain(|part| !part.trim().is_empty());
@@ -120,46 +127,45 @@ fn line(activity: &Value) -> String {
 }
 
 /// What became of an event, subscription by subscription.
-fn explained(told: &Value) -> String {
+fn explained(told: &Value, full: bool) -> String {
     let mut text = String::new();
-    for event in told["value"].as_array().map_or(&[][..], Vec::as_slice) {
+    for event in list(&told["value"]) {
         text.push_str(&format!(
             "{} {} was accepted at {}\n",
             render::plain(&event["event"]["eventType"]),
             render::plain(&event["event"]["id"]),
             render::plain(&event["accepted"]),
         ));
-        text.push_str(&format!(
-            "  subject  {}\n",
-            render::plain(&event["event"]["subject"])
-        ));
-        text.push_str(&format!(
-            "  topic    {}\n",
-            render::plain(&event["event"]["topic"])
-        ));
-        let subscriptions = event["subscriptions"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
+        for field in ["subject", "topic"] {
+            let value = render::plain(&event["event"][field]);
+            text.push_str(&format!("  {field:<7}  {value}\n"));
+        }
+        let subscriptions = list(&event["subscriptions"]);
         if subscriptions.is_empty() {
             text.push_str("\n  No event subscription listens to this topic.\n");
         }
         for subscription in subscriptions {
-            text.push_str(&one_subscription(subscription));
+            text.push_str(&one_subscription(subscription, full));
         }
         if let Some(count) = event["deletedSubscriptions"]
             .as_u64()
             .filter(|count| *count > 0)
         {
-            text.push_str(&format!(
-                "\n  {count} subscriptions that wanted it are deleted.\n"
-            ));
+            text.push_str(&match count {
+                1 => "\n  One subscription that wanted it is deleted.\n".to_owned(),
+                _ => format!("\n  {count} subscriptions that wanted it are deleted.\n"),
+            });
         }
         text.push('\n');
     }
     text
 }
 
-fn one_subscription(subscription: &Value) -> String {
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[][..], Vec::as_slice)
+}
+
+fn one_subscription(subscription: &Value, full: bool) -> String {
     let mut text = format!(
         "\n  {}: {}. {}\n    endpoint  {}\n",
         render::plain(&subscription["name"]),
@@ -167,28 +173,17 @@ fn one_subscription(subscription: &Value) -> String {
         render::plain(&subscription["because"]),
         render::plain(&subscription["endpoint"]),
     );
+    if let Some(replay) = subscription["replay"].as_str() {
+        text.push_str(&format!("    replay    {replay}\n"));
+    }
     let mut last = 0;
-    for attempt in subscription["attempts"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice)
-    {
+    for attempt in list(&subscription["attempts"]) {
         let number = attempt["number"].as_u64().unwrap_or_default();
         if number <= last {
-            text.push_str("    became a dead letter, and was redriven\n");
+            text.push_str("    began anew: it was redriven or replayed\n");
         }
         last = number;
-        text.push_str(&format!(
-            "    attempt {} at {}: {} {} after {:.1} ms\n",
-            attempt["number"],
-            render::plain(&attempt["at"]),
-            render::plain(&attempt["outcome"]),
-            render::first(attempt, &["status", "failure"]),
-            attempt["tookMs"].as_f64().unwrap_or_default(),
-        ));
-        let answer = render::plain(&attempt["response"]["body"]);
-        if !answer.trim().is_empty() {
-            text.push_str(&format!("      answered: {}\n", shortened(&answer)));
-        }
+        text.push_str(&one_attempt(attempt, full));
     }
     for (field, words) in [
         ("nextAttempt", "next attempt"),
@@ -198,6 +193,63 @@ fn one_subscription(subscription: &Value) -> String {
         if !value.is_empty() {
             text.push_str(&format!("    {words} {value}\n"));
         }
+    }
+    text
+}
+
+fn one_attempt(attempt: &Value, full: bool) -> String {
+    let mut text = format!(
+        "    attempt {} at {}: {} {} after {:.1} ms\n",
+        attempt["number"],
+        render::plain(&attempt["at"]),
+        render::plain(&attempt["outcome"]),
+        render::first(attempt, &["status", "failure"]),
+        attempt["tookMs"].as_f64().unwrap_or_default(),
+    );
+    if let Some(replay) = attempt["replay"].as_str() {
+        text.push_str(&format!("      of replay {replay}\n"));
+    }
+    let (request, response) = (&attempt["request"], &attempt["response"]);
+    if full && request.is_object() {
+        let line = format!(
+            "{} {}",
+            render::plain(&request["method"]),
+            render::plain(&request["path"])
+        );
+        text.push_str(&message("sent", &line, request));
+    }
+    if full && response.is_object() {
+        let line = render::plain(&response["status"]);
+        text.push_str(&message("answered", &line, response));
+    }
+    let answer = render::plain(&response["body"]);
+    if !full && !answer.trim().is_empty() {
+        text.push_str(&format!("      answered: {}\n", shortened(&answer)));
+    }
+    if let Some(because) = attempt["nextAttemptBecause"].as_str() {
+        let next = render::plain(&attempt["nextAttempt"]);
+        text.push_str(&format!("      next at {next}: {because}\n"));
+    }
+    text
+}
+
+/// A request or an answer as it was on the wire, as far as it is remembered.
+fn message(what: &str, line: &str, message: &Value) -> String {
+    let mut text = format!("      {what}: {line}\n");
+    let headers = message["headers"].as_object();
+    for (name, value) in headers.into_iter().flatten() {
+        text.push_str(&format!("        {name}: {}\n", render::plain(value)));
+    }
+    let body = render::plain(&message["body"]);
+    if !body.is_empty() {
+        text.push('\n');
+    }
+    for line in body.lines() {
+        text.push_str(&format!("        {line}\n"));
+    }
+    if message["bodyTruncated"] == true {
+        let whole = render::plain(&message["bodyBytes"]);
+        text.push_str(&format!("        … ({whole} bytes in all)\n"));
     }
     text
 }
@@ -215,7 +267,7 @@ fn fate(fate: &Value) -> String {
 fn shortened(answer: &str) -> String {
     let words: Vec<&str> = answer.split_whitespace().collect();
     let line = words.join(" ");
-    match line.char_indices().nth(SHOWN_OF_ANSWER) {
+    match line.char_indices().nth(SHOWN_OF_BODY) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -270,7 +322,7 @@ mod tests {
             }],
         }]});
         assert_eq!(
-            explained(&told),
+            explained(&told, false),
             "T 1 was accepted at 2026-11-22T00:00:00Z\n  subject  /s\n  topic    /t\n\n  orders: waiting. It failed.\n    \
              endpoint  https://e\n    attempt 1 at 2026-11-22T00:00:01Z: Busy 503 after 2.2 ms\n    next attempt \
              2026-11-22T00:00:31Z\n\n"
@@ -279,19 +331,38 @@ mod tests {
 
     #[test]
     fn an_explanation_shows_what_endpoints_answered_and_where_a_redrive_began() {
-        let told = one_subscription(&json!({
-            "name": "orders", "fate": "deadLettered", "because": "It failed.", "endpoint": "https://e", "attempts": [
-                {"number": 1, "at": "then", "outcome": "BadRequest", "status": 400, "tookMs": 1, "response": {"body": "no\nsuch order"}},
-                {"number": 1, "at": "later", "outcome": "Busy", "status": 503, "tookMs": 1, "response": {"body": ""}},
-            ],
-        }));
+        let told = one_subscription(
+            &json!({
+                "name": "orders", "fate": "deadLettered", "because": "It failed.", "endpoint": "https://e", "attempts": [
+                    {"number": 1, "at": "then", "outcome": "BadRequest", "status": 400, "tookMs": 1, "response": {"body": "no\nsuch order"}},
+                    {"number": 1, "at": "later", "outcome": "Busy", "status": 503, "tookMs": 1, "response": {"body": ""}},
+                ],
+            }),
+            false,
+        );
         assert_eq!(
             told,
             "\n  orders: dead letter. It failed.\n    endpoint  https://e\n    attempt 1 at then: BadRequest 400 after \
-             1.0 ms\n      answered: no such order\n    became a dead letter, and was redriven\n    attempt 1 at later: \
+             1.0 ms\n      answered: no such order\n    began anew: it was redriven or replayed\n    attempt 1 at later: \
              Busy 503 after 1.0 ms\n"
         );
         assert_eq!(shortened(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
+    }
+
+    #[test]
+    fn an_attempt_is_shown_in_full_when_asked_for() {
+        let attempt = json!({
+            "number": 2, "at": "then", "outcome": "Busy", "status": 503, "tookMs": 1, "nextAttempt": "later",
+            "nextAttemptBecause": "of the schedule",
+            "request": {"method": "POST", "path": "/hook?•••", "headers": {"aeg-event-type": "Notification"}, "body": "[{}]"},
+            "response": {"status": 503, "headers": {"retry-after": "1"}, "body": "busy", "bodyBytes": 9, "bodyTruncated": true},
+        });
+        assert_eq!(
+            one_attempt(&attempt, true),
+            "    attempt 2 at then: Busy 503 after 1.0 ms\n      sent: POST /hook?•••\n        aeg-event-type: \
+             Notification\n\n        [{}]\n      answered: 503\n        retry-after: 1\n\n        busy\n        … (9 \
+             bytes in all)\n      next at later: of the schedule\n"
+        );
     }
 
     #[test]
