@@ -103,6 +103,7 @@ fn event(case: &Case) -> Event {
         subject: case.subject.into(),
         data_version: "1.0".into(),
         published: Timestamp::EPOCH,
+        trace: None,
         json: bytes::Bytes::new(),
     }
 }

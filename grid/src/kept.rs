@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gridpost_model::{Event, EventSchema, Timestamp};
+use gridpost_model::{Event, EventSchema, Timestamp, TraceContext};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,6 +20,8 @@ pub(crate) struct KeptEvent {
     subject: Box<str>,
     data_version: Box<str>,
     published: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceContext>,
     json: Box<RawValue>,
 }
 
@@ -39,6 +41,7 @@ impl KeptEvent {
             subject: event.subject.clone(),
             data_version: event.data_version.clone(),
             published: event.published,
+            trace: event.trace,
             json,
         }
     }
@@ -53,6 +56,7 @@ impl KeptEvent {
             subject: self.subject,
             data_version: self.data_version,
             published: self.published,
+            trace: self.trace,
             json: Bytes::from(String::from(Box::<str>::from(self.json))),
         }
     }
@@ -72,6 +76,7 @@ mod tests {
             subject: "s".into(),
             data_version: "2".into(),
             published: Timestamp::from_ticks(17),
+            trace: Some(TraceContext::sampled([7; 16], [9; 8])),
             json: Bytes::from_static(br#"{"b" : 1.50,  "a":"\u00e9"}"#),
         };
         let stored = serde_json::to_vec(&KeptEvent::new(&event)).unwrap();
@@ -79,8 +84,8 @@ mod tests {
         let again = again.into_event();
         assert_eq!(again.json, event.json);
         assert_eq!(
-            (again.published, again.schema),
-            (event.published, event.schema)
+            (again.published, again.schema, again.trace),
+            (event.published, event.schema, event.trace)
         );
     }
 }

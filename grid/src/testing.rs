@@ -79,6 +79,7 @@ pub(crate) fn event(event_type: &str, subject: &str) -> Event {
         subject: subject.into(),
         data_version: "1.0".into(),
         published: Timestamp::EPOCH,
+        trace: None,
         json: bytes::Bytes::new(),
     }
 }

@@ -483,6 +483,7 @@ mod tests {
             subject: "s".into(),
             data_version: "".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: bytes::Bytes::from_static(b"{}"),
         };
         Due {

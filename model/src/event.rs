@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Timestamp;
+use crate::{Timestamp, TraceContext};
 use crate::subscription::DeliverySchema;
 
 /// The shape an event was published in.
@@ -86,6 +86,8 @@ pub struct Event {
     pub data_version: Box<str>,
     /// When we accepted it. Time to live counts from here.
     pub published: Timestamp,
+    /// The trace it belongs to, when it belongs to one: its deliveries go on with it.
+    pub trace: Option<TraceContext>,
     /// The complete object: a CloudEvent as it was published, otherwise an object in the Event Grid schema. That of a
     /// custom event has the publisher's whole object as `data`, so that filters find `data.x` in both alike.
     pub json: Bytes,
@@ -204,6 +206,7 @@ impl Event {
             subject: new.subject.into(),
             data_version: new.data_version.into(),
             published,
+            trace: None,
             json: json.into(),
         })
     }
@@ -232,6 +235,7 @@ impl Event {
             subject: attributes.subject.as_deref().unwrap_or_default().into(),
             data_version: Box::default(),
             published,
+            trace: None,
             json: Bytes::new(),
         };
         event.json = json;
@@ -271,6 +275,7 @@ impl Event {
             subject: envelope.subject.as_ref().into(),
             data_version: envelope.data_version.as_ref().into(),
             published,
+            trace: None,
             json: Bytes::new(),
         };
         event.json = json;

@@ -14,6 +14,7 @@ pub mod resource_id;
 pub mod secret;
 pub mod subscription;
 pub mod time;
+pub mod trace;
 
 pub use chance::Chance;
 pub use event::{Event, EventSchema};
@@ -25,6 +26,7 @@ pub use resource_id::ResourceId;
 pub use secret::Secret;
 pub use subscription::{Destination, RetryPolicy};
 pub use time::{Clock, Timestamp};
+pub use trace::TraceContext;
 
 /// Marks a broken invariant: fails a test at once, and in production is counted, logged by the caller and survived.
 ///

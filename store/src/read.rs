@@ -210,8 +210,9 @@ fn restore(entry: &EventEntry<'_>, next: Position) -> Result<Appended, ReadError
     let json = entry
         .json()
         .ok_or_else(|| damaged(entry.position, "the body of an event"))?;
-    let event = Event::from_stored(entry.schema, Bytes::copy_from_slice(json), entry.published)
+    let mut event = Event::from_stored(entry.schema, Bytes::copy_from_slice(json), entry.published)
         .map_err(|_| damaged(entry.position, "the envelope of an event"))?;
+    event.trace = entry.trace;
     let lanes = entry.lanes.clone();
     Ok(Appended {
         position: entry.position,

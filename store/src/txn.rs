@@ -112,7 +112,13 @@ impl Txn<'_> {
     /// Appends an event for the lanes that matched it.
     pub fn append(&mut self, event: Arc<Event>, lanes: &[LaneId]) {
         let frame = &mut self.workspace.frame;
-        let behind_start = frame.event(event.schema, event.published, lanes, &event.json);
+        let behind_start = frame.event(
+            event.schema,
+            event.published,
+            event.trace,
+            lanes,
+            &event.json,
+        );
         self.workspace.events.push(Appended {
             // Relative to the batch until the batch has an address.
             position: Position(behind_start),

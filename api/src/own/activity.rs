@@ -294,6 +294,7 @@ mod tests {
             subject: "/s".into(),
             data_version: "1.0".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: r#"{"id":"7"}"#.into(),
         };
         Activity {

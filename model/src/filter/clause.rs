@@ -157,6 +157,7 @@ mod tests {
             subject: "/orders/Ä1".into(),
             data_version: "1".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: object.to_string().into(),
         }
     }

@@ -24,6 +24,14 @@ const OLD_ATTRIBUTES: [(&str, &str); 3] = [
     ("eventtypeversion", "dataschema"),
 ];
 
+/// Names of the Event Grid envelope that can be asked for.
+const ENVELOPE: [&str; 5] = ["subject", "eventType", "id", "topic", "dataVersion"];
+
+/// Whether an event in the Event Grid schema has this key without reading its JSON.
+pub fn is_in_envelope(key: &str) -> bool {
+    ENVELOPE.iter().any(|name| name.eq_ignore_ascii_case(key))
+}
+
 /// The value at a key of an event, or `None` when it has none; `null` is a value.
 ///
 /// For a custom event `data` is the publisher's whole object, and the keys of the envelope are what its mapping says.
@@ -128,17 +136,17 @@ impl<'e> Content<'e> {
     /// The Event Grid envelope, which needs no reading.
     fn envelope(&self, key: &str) -> Option<Place<'_>> {
         let event = self.event;
-        let fields: [(&str, &str); 5] = [
-            ("subject", &event.subject),
-            ("eventType", &event.event_type),
-            ("id", &event.id),
-            ("topic", &event.topic),
-            ("dataVersion", &event.data_version),
+        let fields: [&str; 5] = [
+            &event.subject,
+            &event.event_type,
+            &event.id,
+            &event.topic,
+            &event.data_version,
         ];
-        let field = fields
+        let field = ENVELOPE
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key));
-        field.map(|(_, text)| Place::Text(text))
+            .position(|name| name.eq_ignore_ascii_case(key));
+        field.map(|place| Place::Text(fields[place]))
     }
 
     fn attribute(&self, name: &str) -> Option<&Node<'e>> {
@@ -335,6 +343,7 @@ mod tests {
             subject: "/orders/1".into(),
             data_version: "2".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: bytes::Bytes::copy_from_slice(json.as_bytes()),
         }
     }

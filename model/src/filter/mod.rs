@@ -150,6 +150,7 @@ mod tests {
             subject: subject.into(),
             data_version: "1.0".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: bytes::Bytes::new(),
         }
     }

@@ -181,6 +181,7 @@ mod tests {
             subject: "/s".into(),
             data_version: "1".into(),
             published: Timestamp::EPOCH,
+            trace: None,
             json: json!({"data": data}).to_string().into(),
         }
     }

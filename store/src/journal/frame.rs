@@ -11,7 +11,7 @@
 //! Not here: files (`segment`), what entries mean (`crate::writer`, `super::recover`).
 
 use gridpost_model::subscription::LaneId;
-use gridpost_model::{EventSchema, Timestamp};
+use gridpost_model::{EventSchema, Timestamp, TraceContext};
 use smallvec::SmallVec;
 
 use crate::{Partition, Position};
@@ -29,6 +29,9 @@ const PUT: u8 = 2;
 const REMOVE: u8 = 3;
 const EVENT: u8 = 4;
 const SETTLED: u8 = 5;
+
+/// With an event's schema: a trace context follows. Since format 2.
+const TRACED: u8 = 0x80;
 
 /// A frame being written.
 #[derive(Debug)]
@@ -108,13 +111,20 @@ impl Builder {
         &mut self,
         schema: EventSchema,
         published: Timestamp,
+        trace: Option<TraceContext>,
         lanes: &[LaneId],
         json: &[u8],
     ) -> u64 {
         let at = self.bytes.len() as u64;
         self.bytes.extend_from_slice(json);
         self.skeleton.push(EVENT);
-        self.skeleton.push(schema_tag(schema));
+        match trace {
+            None => self.skeleton.push(schema_tag(schema)),
+            Some(trace) => {
+                self.skeleton.push(schema_tag(schema) | TRACED);
+                self.skeleton.extend_from_slice(&trace.to_bytes());
+            }
+        }
         self.skeleton
             .extend_from_slice(&published.ticks().to_le_bytes());
         self.skeleton
@@ -326,6 +336,7 @@ pub(crate) struct EventEntry<'a> {
     pub(crate) position: Position,
     pub(crate) schema: EventSchema,
     pub(crate) published: Timestamp,
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) lanes: SmallVec<[LaneId; 4]>,
     crc: u32,
     json: &'a [u8],
@@ -386,7 +397,12 @@ impl<'a> Entries<'a> {
     }
 
     fn event(&mut self) -> Option<EventEntry<'a>> {
-        let schema = schema_of(self.bytes::<1>()?[0])?;
+        let [tag] = self.bytes()?;
+        let schema = schema_of(tag & !TRACED)?;
+        let trace = match tag & TRACED {
+            0 => None,
+            _ => Some(TraceContext::from_bytes(self.bytes()?)),
+        };
         let published = Timestamp::from_ticks(i64::from_le_bytes(self.bytes()?));
         let crc = u32::from_le_bytes(self.bytes()?);
         let json_bytes = usize::try_from(self.varint()?).ok()?;
@@ -403,6 +419,7 @@ impl<'a> Entries<'a> {
             position,
             schema,
             published,
+            trace,
             lanes,
             crc,
             json,
@@ -507,6 +524,7 @@ mod tests {
         builder.event(
             EventSchema::EventGrid,
             Timestamp::from_seconds(1),
+            Some(TraceContext::sampled([3; 16], [4; 8])),
             &[LaneId(1), LaneId(300)],
             b"{\"id\":\"1\"}",
         );
@@ -538,6 +556,7 @@ mod tests {
         assert_eq!(event.position, Position(4096 + HEADER_BYTES as u64));
         assert_eq!(event.json(), Some(&b"{\"id\":\"1\"}"[..]));
         assert_eq!(event.lanes.as_slice(), [LaneId(1), LaneId(300)]);
+        assert_eq!(event.trace, Some(TraceContext::sampled([3; 16], [4; 8])));
         assert_eq!(
             entries[3],
             Entry::Remove {
@@ -561,7 +580,7 @@ mod tests {
         let mut builder = sample();
         let mark = builder.mark();
         builder.put(1, b"x", b"y");
-        builder.event(EventSchema::EventGrid, Timestamp::EPOCH, &[], b"body");
+        builder.event(EventSchema::EventGrid, Timestamp::EPOCH, None, &[], b"body");
         builder.rewind(mark);
         assert_eq!(builder.finish(AT, AT), expected);
     }

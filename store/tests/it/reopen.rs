@@ -102,6 +102,25 @@ fn a_folder_in_use_is_refused() {
 }
 
 #[test]
+fn a_segment_of_the_first_format_is_read() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    publish(&store, 1).unwrap();
+    drop(store);
+    let segment = place.segments().remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8] = 1;
+    let crc = crc32fast::hash(&bytes[..12]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&segment, bytes).unwrap();
+    let (_store, recovery) = place.open();
+    assert_eq!(recovery.discarded_bytes, 0);
+    assert!(recovery.notes.is_empty(), "{:?}", recovery.notes);
+}
+
+#[test]
 fn a_segment_of_a_newer_format_is_refused_with_its_name() {
     let place = Place::new();
     let (store, _) = place.open();
@@ -118,14 +137,14 @@ fn a_segment_of_a_newer_format_is_refused_with_its_name() {
         error,
         OpenError::NewerFormat {
             found: 9,
-            supported: 1,
+            supported: 2,
             ..
         }
     ));
     let said = error.to_string();
     assert!(said.contains(segment.to_str().unwrap()), "{said}");
     assert!(
-        said.contains("format version 9") && said.contains("up to 1"),
+        said.contains("format version 9") && said.contains("up to 2"),
         "{said}"
     );
 }
