@@ -148,6 +148,9 @@ impl Grid {
         for topic in self.topics(&scope) {
             self.delete_topic(&topic.id).await?;
         }
+        for domain in self.domains(&scope) {
+            self.delete_domain(&domain.id).await?;
+        }
         for topic in self.system_topics(&scope) {
             self.delete_system_topic(&topic.id).await?;
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use gridpost_model::filter::TopicKind;
 use gridpost_model::mapping::InputSchema;
 use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState};
-use gridpost_model::{Event, KeyPair, ResourceId};
+use gridpost_model::{Chance, Event, KeyPair, ResourceId};
 use gridpost_store::Partition;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,8 +53,8 @@ const SHOWN_BYTES: usize = 64 * 1024;
 /// What a put says of an [`Ingress`].
 #[derive(Clone, Debug, Default)]
 pub struct IngressSpec {
-    /// `inputSchema` and `inputSchemaMapping`.
-    pub input: InputSchema,
+    /// `inputSchema` and `inputSchemaMapping`. The Event Grid schema when nothing is said, or what is there already.
+    pub input: Option<InputSchema>,
     /// `disableLocalAuth`.
     pub disable_local_auth: bool,
     /// `publicNetworkAccess` and `inboundIpRules`.
@@ -78,7 +78,7 @@ pub struct IngressPatch {
 
 impl IngressSpec {
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        if let InputSchema::Custom(Some(mapping)) = &self.input {
+        if let Some(InputSchema::Custom(Some(mapping))) = &self.input {
             let field = "properties.inputSchemaMapping";
             let checked = mapping.check();
             checked.map_err(|bad| Invalid::new(field, bad.to_string()))?;
@@ -87,20 +87,34 @@ impl IngressSpec {
         check_shown(&self.shown)
     }
 
-    pub(crate) fn with(self, keys: KeyPair) -> Ingress {
+    /// What results beside what is there. Pure but for the fresh keys.
+    pub(crate) fn beside(
+        self,
+        before: Option<&Ingress>,
+        chance: &dyn Chance,
+    ) -> Result<Ingress, Invalid> {
         let Self {
             input,
             disable_local_auth,
             access,
             shown,
         } = self;
-        Ingress {
+        let known = before.map(|before| &before.input);
+        let input = input.or(known.cloned()).unwrap_or_default();
+        // Subscriptions were allowed for the schema that was (section 1.4), and events of it may still be on their way.
+        if known.is_some_and(|known| known.schema() != input.schema()) {
+            let message = "The input schema cannot be changed.";
+            return Err(Invalid::new("properties.inputSchema", message));
+        }
+        let keys = before.map(|before| before.keys.clone());
+        let keys = keys.unwrap_or_else(|| KeyPair::generate(chance));
+        Ok(Ingress {
             input,
             keys,
             disable_local_auth,
             access,
             shown,
-        }
+        })
     }
 }
 
@@ -137,6 +151,34 @@ pub enum IntakeKind {
     Topic,
     /// A domain; each event names a topic of it.
     Domain,
+}
+
+/// Checks the name of a topic or a domain. Source: reference event-grid 3.3.
+pub(crate) fn check_name(kind: IntakeKind, name: &str) -> Result<(), Invalid> {
+    let what = match kind {
+        IntakeKind::Topic => "topic",
+        IntakeKind::Domain => "domain",
+    };
+    if !is_plain_name(name) {
+        let message = format!(
+            "The {what} name must be 3 to 50 characters long and contain only letters, digits and '-'."
+        );
+        return Err(Invalid::new("name", message));
+    }
+    let folded = name.to_ascii_lowercase();
+    if RESERVED.iter().any(|word| folded.starts_with(word)) {
+        let message =
+            format!("The {what} name must not start with 'Microsoft', 'EventGrid' or 'System'.");
+        return Err(Invalid::new("name", message));
+    }
+    Ok(())
+}
+
+const RESERVED: [&str; 3] = ["microsoft", "eventgrid", "system"];
+
+/// 3 to 50 letters, digits and hyphens.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    (3..=50).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// What a publisher meets, and whom its events go to.
@@ -242,5 +284,88 @@ impl Wanted {
     /// The open lanes.
     pub(crate) fn lanes(&self) -> Arc<[LaneId]> {
         Arc::clone(&self.0.load().lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Counting;
+
+    #[test]
+    fn section_3_3_names() {
+        for kind in [IntakeKind::Topic, IntakeKind::Domain] {
+            for name in ["abc", "orders-2", &"x".repeat(50)] {
+                assert!(check_name(kind, name).is_ok(), "{name}");
+            }
+            for name in [
+                "ab",
+                &"x".repeat(51),
+                "a_b",
+                "a b c",
+                "Microsoft1",
+                "eventgridx",
+                "SYSTEM-1",
+            ] {
+                assert!(check_name(kind, name).is_err(), "{name}");
+            }
+        }
+    }
+
+    fn spec(input: Option<InputSchema>) -> IngressSpec {
+        IngressSpec {
+            input,
+            ..IngressSpec::default()
+        }
+    }
+
+    #[test]
+    fn keys_and_schema_stay_when_nothing_is_said_of_them() {
+        let chance = Counting::default();
+        let cloud = Some(InputSchema::CloudEvents);
+        let first = spec(cloud).beside(None, &chance).unwrap();
+        let again = spec(None).beside(Some(&first), &chance).unwrap();
+        assert_eq!(again, first);
+        let fresh = spec(None).beside(None, &chance).unwrap();
+        assert_eq!(fresh.input, InputSchema::EventGrid);
+        assert_ne!(fresh.keys, first.keys);
+    }
+
+    #[test]
+    fn the_schema_stays_and_its_mapping_may_change() {
+        let chance = Counting::default();
+        let custom = |mapping| spec(Some(InputSchema::Custom(mapping)));
+        let first = custom(None).beside(None, &chance).unwrap();
+        let mapped = custom(Some(gridpost_model::mapping::Mapping::default()));
+        assert!(mapped.beside(Some(&first), &chance).is_ok());
+        let other = spec(Some(InputSchema::EventGrid)).beside(Some(&first), &chance);
+        assert_eq!(other.unwrap_err().field, "properties.inputSchema");
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names() {
+        let chance = Counting::default();
+        let before = spec(None).beside(None, &chance).unwrap();
+        let mut after = before.clone();
+        let rule = "10.0.0.0/8".parse().unwrap();
+        let patch = IngressPatch {
+            inbound_ip_rules: Some(vec![rule]),
+            ..IngressPatch::default()
+        };
+        patch.apply(&mut after).unwrap();
+        assert_eq!(after.access.inbound_ip_rules[0].mask(), "10.0.0.0/8");
+        after.access = before.access.clone();
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_description_that_never_ends_is_not_kept() {
+        let long = Value::from("x".repeat(SHOWN_BYTES));
+        let shown = Shown::from([("eventTypeInfo".to_owned(), long)]);
+        let spec = IngressSpec {
+            shown,
+            ..IngressSpec::default()
+        };
+        assert!(spec.check().is_err());
     }
 }

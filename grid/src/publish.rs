@@ -13,7 +13,7 @@ use gridpost_store::{StoreError, Txn};
 use smallvec::SmallVec;
 
 use crate::Grid;
-use crate::intake::Intake;
+use crate::intake::{Intake, IntakeKind};
 
 /// A batch was not accepted; nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ impl Grid {
         let counts = intake.counts(self.0.delivery.topics());
         let clock = &self.0.settings.clock;
         let (began, size) = (clock.now(), batch.len());
-        let staged = matched(intake, batch);
+        let staged = self.matched(intake, batch);
         let unmatched = staged.iter().filter(|(_, lanes)| lanes.is_empty()).count();
         let wanted = distinct(&staged);
         let change = move |txn: &mut Txn<'_>| {
@@ -71,14 +71,19 @@ impl Grid {
         let lanes = self.0.registry.lanes_of(source);
         self.0.delivery.pace(&lanes).await;
     }
-}
 
-fn matched(intake: &Intake, batch: Vec<Event>) -> Vec<Staged> {
-    let with_lanes = |event| (intake.wanted.matches(&event), event);
-    let staged = batch.into_iter().map(with_lanes);
-    staged
-        .map(|(lanes, event)| (Arc::new(event), lanes))
-        .collect()
+    fn matched(&self, intake: &Intake, batch: Vec<Event>) -> Vec<Staged> {
+        let with_lanes = |event| {
+            let mut lanes = intake.wanted.matches(&event);
+            if intake.kind == IntakeKind::Domain {
+                // The domain's own subscriptions hear of all its events, those of the topic of its events too.
+                let registry = &self.0.registry;
+                lanes.extend(registry.matched_below_domain(&event.topic, &event));
+            }
+            (Arc::new(event), lanes)
+        };
+        batch.into_iter().map(with_lanes).collect()
+    }
 }
 
 /// An event and who wants it.

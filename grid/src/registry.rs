@@ -20,6 +20,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::Inner;
 use crate::confirm::Handshakes;
 use crate::directory::{Principal, ResourceGroup};
+use crate::domain_topics::{self, DomainTopic};
+use crate::domains::Domain;
 use crate::intake::{Intake, IntakeKind, Wanted};
 use crate::matching::Lanes;
 use crate::system_topics::SystemTopic;
@@ -37,6 +39,11 @@ pub(crate) const LANE_NUMBERS: Table<u64> = Table::new(23, "lane_numbers");
 pub(crate) const GROUPS: Table<ResourceGroup> = Table::new(24, "resource_groups");
 /// Principals by folded client id, in the directory partition.
 pub(crate) const PRINCIPALS: Table<Principal> = Table::new(25, "principals");
+
+/// Domains by id, each in its own partition.
+pub(crate) const DOMAINS: Table<Domain> = Table::new(26, "domains");
+/// Domain topics by id, in the partition of their domain.
+pub(crate) const DOMAIN_TOPICS: Table<DomainTopic> = Table::new(27, "domain_topics");
 
 /// A table scan at start reads all there is.
 const ALL: usize = usize::MAX;
@@ -60,9 +67,18 @@ pub(crate) struct State {
     pub(crate) topics: OrdMap<ResourceId, Arc<Topic>>,
     /// What takes events in, by folded name: the data plane knows no resource groups.
     pub(crate) intakes: Intakes,
+    pub(crate) domains: OrdMap<ResourceId, DomainState>,
     pub(crate) system_topics: OrdMap<ResourceId, Arc<SystemTopic>>,
     pub(crate) sources: HashMap<ResourceId, Arc<SourceState>>,
     pub(crate) lanes: HashMap<LaneId, Arc<EventSubscription>>,
+}
+
+/// A domain and its topics.
+#[derive(Clone)]
+pub(crate) struct DomainState {
+    pub(crate) domain: Arc<Domain>,
+    /// By folded name.
+    pub(crate) topics: OrdMap<String, Arc<DomainTopic>>,
 }
 
 /// What takes events in, by folded name; topics and domains may share a name.
@@ -150,6 +166,22 @@ impl Registry {
             .unwrap_or_default()
     }
 
+    /// The lanes that want an event of a domain topic because of what is subscribed to that topic. `topic` is its id, in
+    /// any case; nobody has subscribed to a topic that does not exist.
+    pub(crate) fn matched_below_domain(&self, topic: &str, event: &Event) -> Lanes {
+        // Longer ids than this are seldom, and cost an allocation.
+        let mut folded = SmallVec::<[u8; 256]>::from_slice(topic.as_bytes());
+        folded.make_ascii_lowercase();
+        let Ok(folded) = std::str::from_utf8(&folded) else {
+            return Lanes::new();
+        };
+        let state = self.state.load();
+        let source = state.sources.get(folded);
+        source
+            .map(|source| source.wanted.matches(event))
+            .unwrap_or_default()
+    }
+
     /// The open lanes of a source.
     pub(crate) fn lanes_of(&self, source: &ResourceId) -> Arc<[LaneId]> {
         let state = self.state.load();
@@ -197,6 +229,12 @@ impl State {
         for (_, _, topic) in snapshot.scan_all(&TOPICS, Scan::all().limit(ALL))? {
             state.insert_topic(&Arc::new(topic));
         }
+        for (_, _, domain) in snapshot.scan_all(&DOMAINS, Scan::all().limit(ALL))? {
+            state.insert_domain(&Arc::new(domain));
+        }
+        for (_, _, topic) in snapshot.scan_all(&DOMAIN_TOPICS, Scan::all().limit(ALL))? {
+            state.insert_domain_topic(&Arc::new(topic));
+        }
         for (_, _, topic) in snapshot.scan_all(&SYSTEM_TOPICS, Scan::all().limit(ALL))? {
             state.insert_system_topic(&Arc::new(topic));
         }
@@ -210,6 +248,27 @@ impl State {
         let wanted = self.open_source(&topic.id, TopicKind::Custom);
         let intake = Intake::new(&topic.id, IntakeKind::Topic, &topic.ingress, wanted);
         self.intakes.insert(intake);
+    }
+
+    pub(crate) fn insert_domain(&mut self, domain: &Arc<Domain>) {
+        let topics = self.domains.get(&domain.id).map(|known| &known.topics);
+        let known = DomainState {
+            domain: Arc::clone(domain),
+            topics: topics.cloned().unwrap_or_default(),
+        };
+        self.domains.insert(domain.id.clone(), known);
+        let wanted = self.open_source(&domain.id, TopicKind::Custom);
+        let intake = Intake::new(&domain.id, IntakeKind::Domain, &domain.ingress, wanted);
+        self.intakes.insert(intake);
+    }
+
+    pub(crate) fn insert_domain_topic(&mut self, topic: &Arc<DomainTopic>) {
+        let domain = domain_topics::split(&topic.id).and_then(|(id, _)| self.domains.get_mut(&id));
+        if let Some(domain) = domain {
+            let name = folded(topic.id.name());
+            domain.topics.insert(name, Arc::clone(topic));
+            self.open_source(&topic.id, TopicKind::Custom);
+        }
     }
 
     pub(crate) fn insert_system_topic(&mut self, topic: &Arc<SystemTopic>) {
@@ -267,8 +326,20 @@ impl State {
         self.replace_subscriptions(source, subscriptions);
     }
 
-    /// Hides a source with all its subscriptions.
+    /// Hides a source with all its subscriptions, and the topic, domain or domain topic that it is.
     pub(crate) fn remove_source(&mut self, source: &ResourceId) {
+        if let Some(topic) = self.topics.remove(source) {
+            self.intakes.remove(IntakeKind::Topic, topic.id.name());
+        }
+        if let Some(gone) = self.domains.remove(source) {
+            let name = gone.domain.id.name();
+            self.intakes.remove(IntakeKind::Domain, name);
+        }
+        if let Some((domain, name)) = domain_topics::split(source) {
+            if let Some(domain) = self.domains.get_mut(&domain) {
+                domain.topics.remove(&folded(name));
+            }
+        }
         if let Some(gone) = self.sources.remove(source) {
             // Whoever still holds its intake finds nobody there.
             gone.wanted.by(gone.kind, std::iter::empty());

@@ -2,16 +2,17 @@
 //!
 //! Promise: a source, its topic and its event subscriptions go in one transaction; what had matched before is no longer
 //! delivered.
-//! Not here: who asks for it (`topics`, `system_topics`, and `comms` when a communication resource is deleted).
+//! Not here: who asks for it (`topics`, `domains`, `system_topics`, and `comms` when a communication resource is deleted).
 
 use std::sync::Arc;
 
 use gridpost_model::ResourceId;
-use gridpost_store::{Partition, StoreError};
+use gridpost_model::subscription::EventSubscription;
+use gridpost_store::{Partition, StoreError, Txn};
+use imbl::OrdMap;
 
-use crate::intake::IntakeKind;
 use crate::manage::ManageError;
-use crate::registry::{SUBSCRIPTIONS, SYSTEM_TOPICS, TOPICS};
+use crate::registry::{DOMAIN_TOPICS, DOMAINS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, TOPICS};
 use crate::{Grid, Inner, notice};
 
 impl Grid {
@@ -27,45 +28,99 @@ impl Grid {
     }
 }
 
-/// Deletes all that hangs on a source. Only inside a change.
+/// Rows removed in one transaction, or as many as one source has; a domain may have a hundred thousand topics.
+const ROWS_AT_ONCE: usize = 1_000;
+
+/// Deletes all that hangs on a source. Only inside a change. The topics of a domain go before it, a number at a time:
+/// whoever finds the domain after a crash can delete it again.
 pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result<(), StoreError> {
     let state = inner.registry.read();
-    let subscriptions = state.subscriptions_of(source);
-    let topic = state.topics.get(source).map(|topic| topic.id.clone());
-    let system_topic = state.system_topic_of(source).map(|topic| topic.id.clone());
+    if let Some(domain) = state.domains.get(source) {
+        let (mut some, mut rows) = (Vec::new(), 0);
+        for topic in domain.topics.values() {
+            rows += 1 + state.subscriptions_of(&topic.id).len();
+            some.push(topic.id.clone());
+            if ROWS_AT_ONCE <= rows {
+                take_some_away(inner, &std::mem::take(&mut some)).await?;
+                rows = 0;
+            }
+        }
+        take_some_away(inner, &some).await?;
+    }
+    take_some_away(inner, std::slice::from_ref(source)).await
+}
 
-    let names: Vec<String> = subscriptions.keys().cloned().collect();
-    let rows = (source.clone(), topic.clone(), system_topic.clone());
+/// Deletes sources of one partition in one transaction.
+async fn take_some_away(inner: &Arc<Inner>, sources: &[ResourceId]) -> Result<(), StoreError> {
+    let Some(first) = sources.first() else {
+        return Ok(());
+    };
+    let state = inner.registry.read();
+    let gone: Vec<Gone> = sources
+        .iter()
+        .map(|source| Gone::of(&state, source))
+        .collect();
+    let subscriptions: Vec<_> = gone
+        .iter()
+        .flat_map(|one| one.subscriptions.values().cloned())
+        .collect();
+    let system_topics: Vec<_> = gone
+        .iter()
+        .filter_map(|one| one.system_topic.clone())
+        .collect();
     inner
-        .commit(Partition::of(source), move |txn| {
-            let (source, topic, system_topic) = &rows;
-            for name in &names {
-                txn.remove(&SUBSCRIPTIONS, (source.key(), name.as_str()))?;
-            }
-            if let Some(id) = topic {
-                txn.remove(&TOPICS, id.key())?;
-            }
-            if let Some(id) = system_topic {
-                txn.remove(&SYSTEM_TOPICS, id.key())?;
-            }
-            Ok(())
+        .commit(Partition::of(first), move |txn| {
+            gone.iter().try_for_each(|one| one.remove(txn))
         })
         .await?;
 
     inner.registry.update(|state| {
-        state.remove_source(source);
-        if let Some(id) = &topic {
-            state.topics.remove(id);
-            state.intakes.remove(IntakeKind::Topic, id.name());
+        for source in sources {
+            state.remove_source(source);
         }
-        if let Some(id) = &system_topic {
+        for id in &system_topics {
             state.system_topics.remove(id);
         }
     });
-    for one in subscriptions.values() {
+    for one in &subscriptions {
         inner.close_lane(one.lane);
         notice::send(inner, one);
     }
-    inner.delivery.topics().forget(source);
+    for source in sources {
+        inner.delivery.topics().forget(source);
+    }
     Ok(())
+}
+
+/// The rows that go with a source.
+struct Gone {
+    source: ResourceId,
+    /// By folded name.
+    subscriptions: OrdMap<String, Arc<EventSubscription>>,
+    system_topic: Option<ResourceId>,
+}
+
+impl Gone {
+    fn of(state: &State, source: &ResourceId) -> Self {
+        let system_topic = state.system_topic_of(source);
+        Self {
+            source: source.clone(),
+            subscriptions: state.subscriptions_of(source),
+            system_topic: system_topic.map(|topic| topic.id.clone()),
+        }
+    }
+
+    /// A source is a row of one table at most; removing what is not there is nothing.
+    fn remove(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
+        let source = self.source.key();
+        for name in self.subscriptions.keys() {
+            txn.remove(&SUBSCRIPTIONS, (source, name.as_str()))?;
+        }
+        if let Some(id) = &self.system_topic {
+            return txn.remove(&SYSTEM_TOPICS, id.key());
+        }
+        txn.remove(&TOPICS, source)?;
+        txn.remove(&DOMAINS, source)?;
+        txn.remove(&DOMAIN_TOPICS, source)
+    }
 }

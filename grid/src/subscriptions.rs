@@ -13,17 +13,20 @@ use gridpost_model::{ResourceId, Secret};
 use gridpost_store::{Partition, StoreError};
 
 use crate::confirm::Handshaking;
+use crate::domain_topics::{self, DomainTopic};
 use crate::handshake::{self, Agreement};
 use crate::manage::{Created, Invalid, ManageError};
 use crate::proposal::Proposal;
-use crate::registry::{LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, folded};
+use crate::registry::{
+    DOMAIN_TOPICS, LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, folded,
+};
 use crate::scope::Scope;
 use crate::system_topics::{self, SystemTopic};
 use crate::transcript::Transcript;
 use crate::{Grid, Inner, notice, validation};
 
 pub use crate::specification::{
-    FilterPatch, RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec,
+    FilterPatch, RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec, WebHookPatch,
 };
 
 /// The resource whose events are subscribed to.
@@ -72,7 +75,31 @@ pub enum SubscribeError {
 /// so that is where we stop.
 pub const SUBSCRIPTIONS_PER_SOURCE: usize = 10_000;
 
+/// What comes into being with the first subscription of a source.
+#[derive(Clone)]
+pub(crate) enum Implied {
+    /// The system topic of a communication resource.
+    SystemTopic(Arc<SystemTopic>),
+    /// A topic of a domain that wants it so.
+    DomainTopic(Arc<DomainTopic>),
+}
+
 impl Grid {
+    /// A source that is a topic, a domain, a domain topic or has a system topic, as it was first written; also a domain
+    /// topic that its first subscription would make. `None` when there is no such source.
+    pub fn source(&self, id: &ResourceId) -> Option<Source> {
+        let state = self.0.registry.read();
+        if let Some(id) = state.own_source(id) {
+            let kind = TopicKind::Custom;
+            return Some(Source { id, kind });
+        }
+        let topic = state.system_topics.get(id);
+        topic.map(|topic| Source {
+            id: topic.source.clone(),
+            kind: TopicKind::Communication,
+        })
+    }
+
     /// Makes an event subscription, or replaces the one of that name, after its endpoint has agreed. Subscribing to a
     /// communication resource makes its system topic when there is none.
     ///
@@ -143,7 +170,11 @@ impl Grid {
         let mut sources: Vec<_> = state
             .sources
             .iter()
-            .filter(|(id, _)| of.as_ref().is_none_or(|of| of == *id) && scope.holds(id))
+            .filter(|(id, source)| {
+                !source.subscriptions.is_empty()
+                    && of.as_ref().is_none_or(|of| of == *id)
+                    && scope.holds(id)
+            })
             .collect();
         sources.sort_unstable_by_key(|(id, _)| *id);
         sources
@@ -184,13 +215,22 @@ impl State {
             .map_or_else(|| id.clone(), |topic| topic.source.clone())
     }
 
+    /// A topic, a domain or a domain topic, as it was first written; also a domain topic that its first subscription
+    /// would make.
+    fn own_source(&self, id: &ResourceId) -> Option<ResourceId> {
+        let topic = self.topics.get(id).map(|topic| &topic.id);
+        let known = topic.or_else(|| self.domain(id).map(|domain| &domain.id));
+        known.cloned().or_else(|| self.possible_domain_topic(id))
+    }
+
     /// The source as it was first written. A communication resource exists when `api` says so; a topic has to be here.
     fn known_source(&self, source: &Source) -> Result<Source, SubscribeError> {
-        if let Some(topic) = self.topics.get(&source.id) {
-            return Ok(Source {
-                id: topic.id.clone(),
-                kind: TopicKind::Custom,
-            });
+        if let Some(id) = self.own_source(&source.id) {
+            if let Some((_, name)) = domain_topics::split(&id) {
+                domain_topics::check_name(name)?;
+            }
+            let kind = TopicKind::Custom;
+            return Ok(Source { id, kind });
         }
         let id = self.source_behind(&source.id);
         match self.sources.get(&id) {
@@ -300,7 +340,7 @@ impl Inner {
         if before.as_deref().map(has_lane) != expected.as_deref().map(has_lane) {
             return Err(SubscribeError::InProgress(after.name));
         }
-        let implied = self.implied_system_topic(&state, kind, &after.source)?;
+        let implied = self.implied_by_subscribing(&state, kind, &after.source)?;
         if before.is_none()
             && SUBSCRIPTIONS_PER_SOURCE <= state.subscriptions_of(&after.source).len()
         {
@@ -314,8 +354,10 @@ impl Inner {
             self.delivery.open_lane(Arc::clone(&after));
         }
         self.registry.update(|state| {
-            if let Some(topic) = &implied {
-                state.insert_system_topic(topic);
+            match &implied {
+                Some(Implied::SystemTopic(topic)) => state.insert_system_topic(topic),
+                Some(Implied::DomainTopic(topic)) => state.insert_domain_topic(topic),
+                None => (),
             }
             state.insert_subscription(&after);
         });
@@ -330,35 +372,45 @@ impl Inner {
         Ok((after, created))
     }
 
-    fn implied_system_topic(
+    fn implied_by_subscribing(
         &self,
         state: &State,
         kind: TopicKind,
         source: &ResourceId,
-    ) -> Result<Option<Arc<SystemTopic>>, SubscribeError> {
+    ) -> Result<Option<Implied>, SubscribeError> {
         if state.sources.contains_key(source) {
             return Ok(None);
         }
         let (chance, now) = (self.settings.chance.as_ref(), self.settings.clock.now());
-        let topic = match kind {
-            TopicKind::Communication => system_topics::implied(source, chance, now),
-            TopicKind::Custom => None,
-        };
-        match topic {
-            Some(topic) => Ok(Some(Arc::new(topic))),
-            None => Err(SubscribeError::UnknownSource(source.clone())),
-        }
+        let unknown = || SubscribeError::UnknownSource(source.clone());
+        Ok(Some(match kind {
+            TopicKind::Communication => {
+                let topic = system_topics::implied(source, chance, now);
+                Implied::SystemTopic(Arc::new(topic.ok_or_else(unknown)?))
+            }
+            TopicKind::Custom => {
+                let id = state.possible_domain_topic(source).ok_or_else(unknown)?;
+                let (above, name) = state.domain_above(&id).ok_or_else(unknown)?;
+                Implied::DomainTopic(Arc::new(self.domain_topic(above, name)?))
+            }
+        }))
     }
 
     pub(crate) async fn commit_subscription(
         &self,
         one: &Arc<EventSubscription>,
-        topic: Option<Arc<SystemTopic>>,
+        implied: Option<Implied>,
     ) -> Result<(), StoreError> {
         let row = Arc::clone(one);
         self.commit(Partition::of(&one.source), move |txn| {
-            if let Some(topic) = topic {
-                txn.put(&SYSTEM_TOPICS, topic.id.key(), &*topic)?;
+            match implied {
+                Some(Implied::SystemTopic(topic)) => {
+                    txn.put(&SYSTEM_TOPICS, topic.id.key(), &*topic)?;
+                }
+                Some(Implied::DomainTopic(topic)) => {
+                    txn.put(&DOMAIN_TOPICS, topic.id.key(), &*topic)?;
+                }
+                None => (),
             }
             txn.put(&SUBSCRIPTIONS, (row.source.key(), folded(&row.name)), &*row)
         })
@@ -382,12 +434,21 @@ impl Inner {
         one: &Arc<EventSubscription>,
     ) -> Result<(), StoreError> {
         let row = Arc::clone(one);
+        let emptied = self.registry.read().emptied_without(one);
+        let topic = emptied.clone();
         self.commit(Partition::of(&one.source), move |txn| {
+            if let Some(topic) = topic {
+                txn.remove(&DOMAIN_TOPICS, topic.key())?;
+            }
             txn.remove(&SUBSCRIPTIONS, (row.source.key(), folded(&row.name)))
         })
         .await?;
-        self.registry
-            .update(|state| state.remove_subscription(&one.source, &one.name));
+        self.registry.update(|state| {
+            state.remove_subscription(&one.source, &one.name);
+            if let Some(topic) = &emptied {
+                state.remove_source(topic);
+            }
+        });
         self.close_lane(one.lane);
         notice::send(self, one);
         Ok(())

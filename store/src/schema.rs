@@ -62,6 +62,18 @@ pub const TABLES: &[TableRecord] = &[
         since: "0.1.0",
     },
     TableRecord {
+        id: 26,
+        name: "domains",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 27,
+        name: "domain_topics",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
         id: 40,
         name: "waiting",
         owner: "grid",

@@ -153,7 +153,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     body.check()?;
     let spec = TopicSpec {
         ingress: IngressSpec {
-            input: body.input_schema()?,
+            input: Some(body.input_schema()?),
             disable_local_auth: body.properties.disable_local_auth.unwrap_or(false),
             ..IngressSpec::default()
         },
