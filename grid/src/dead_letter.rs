@@ -249,7 +249,7 @@ fn find(
 }
 
 /// A row as it is shown. Its key is the lane and the number, eight bytes each.
-fn letter(partition: Partition, key: &[u8], row: DeadLetterRow) -> Option<DeadLetter> {
+pub(crate) fn letter(partition: Partition, key: &[u8], row: DeadLetterRow) -> Option<DeadLetter> {
     let (lane, number) = key.split_first_chunk::<8>()?;
     let lane = LaneId(u64::from_be_bytes(*lane));
     let number = u64::from_be_bytes(number.try_into().ok()?);

@@ -239,7 +239,7 @@ async fn write_lane(shared: &Shared, partition: Partition, lane: LaneId, failure
         if now < due {
             return again(due, 0);
         }
-        match write(shared, &blob, now).await {
+        match write(shared, &blob).await {
             Written::Yes => debug!(lane = lane.0, blob = %blob.path, "wrote dead letters"),
             Written::Later(why) if now < due + PATIENCE => {
                 debug!(lane = lane.0, %why, "dead letters could not be written; trying again");
@@ -356,7 +356,7 @@ enum Written {
     Never(String),
 }
 
-async fn write(shared: &Shared, blob: &Blob, now: Timestamp) -> Written {
+async fn write(shared: &Shared, blob: &Blob) -> Written {
     if blob.content.is_empty() {
         return Written::Yes;
     }
@@ -373,7 +373,8 @@ async fn write(shared: &Shared, blob: &Blob, now: Timestamp) -> Written {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
-    account.sign(&Method::PUT, &url, &mut headers, blob.content.len(), now);
+    let (length, wall) = (blob.content.len(), shared.clock.wall());
+    account.sign(&Method::PUT, &url, &mut headers, length, wall);
     let request = Request {
         method: Method::PUT,
         endpoint,

@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
-use super::{Answer, Call, empty, filter_body, json, lists, ok, system_topics, topics};
+use super::{
+    Answer, Call, empty, filter_body, handler_body, json, lists, ok, system_topics, topics,
+};
 use crate::problem::Refusal;
 
 /// The topic type of custom topics, as lists by topic type name it.
@@ -328,7 +330,7 @@ fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
 /// The query of a webhook's URL is a secret; what stands before it is shown.
 fn shown_destination(destination: &Destination) -> Value {
     let Some(hook) = destination.webhook() else {
-        return json!({"endpointType": destination.kind(), "properties": {}});
+        return handler_body::shown(destination);
     };
     json!({
         "endpointType": "WebHook",

@@ -25,6 +25,7 @@ mod envelope;
 mod event_subscriptions;
 mod filter_body;
 mod groups;
+mod handler_body;
 mod lists;
 mod providers;
 mod subscription_body;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::filter_body::FilterBody;
+use super::handler_body;
 use crate::problem::Refusal;
 
 /// `eventDeliverySchema` and what it means.
@@ -21,19 +22,6 @@ pub(super) const SCHEMAS: [(&str, DeliverySchema); 3] = [
     ("EventGridSchema", DeliverySchema::EventGrid),
     ("CloudEventSchemaV1_0", DeliverySchema::CloudEvents),
     ("CustomInputSchema", DeliverySchema::Custom),
-];
-
-/// The destinations of the real service that do not exist here yet.
-const PLANNED_DESTINATIONS: [&str; 9] = [
-    "AzureFunction",
-    "EventHub",
-    "HybridConnection",
-    "MonitorAlert",
-    "NamespaceTopic",
-    "PartnerDestination",
-    "ServiceBusQueue",
-    "ServiceBusTopic",
-    "StorageQueue",
 ];
 
 /// The body of PUT.
@@ -69,7 +57,7 @@ struct Properties {
 struct DestinationBody {
     endpoint_type: Option<String>,
     #[serde(default)]
-    properties: WebHookBody,
+    properties: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -208,9 +196,9 @@ impl DestinationBody {
     fn read(self) -> Result<Option<Destination>, Refusal> {
         let kind = self.endpoint_type.unwrap_or_default();
         if !kind.eq_ignore_ascii_case("WebHook") {
-            return Err(refused_kind(&kind));
+            return handler_body::read(&kind, self.properties).map(Some);
         }
-        let hook = self.properties;
+        let hook: WebHookBody = handler_body::parsed(self.properties)?;
         if hook.max_events_per_batch.is_some_and(|events| events != 1) {
             return Err(Refusal::invalid_field(
                 "destination.properties.maxEventsPerBatch",
@@ -235,23 +223,6 @@ impl DestinationBody {
         let url = hook.endpoint_url.filter(|url| !url.is_empty());
         Ok(url.map(|url| Destination::WebHook(WebHook::new(url))))
     }
-}
-
-fn refused_kind(kind: &str) -> Refusal {
-    let field = "destination.endpointType";
-    if PLANNED_DESTINATIONS
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(kind))
-    {
-        let message = format!(
-            "The destination type '{kind}' is not supported by this version of Gridpost; use 'WebHook'."
-        );
-        return Refusal::invalid_field(field, message);
-    }
-    Refusal::invalid_field(
-        field,
-        format!("The destination type '{kind}' is unknown; use 'WebHook'."),
-    )
 }
 
 fn refuse_filled(name: &str, value: Option<String>) -> Result<(), Refusal> {

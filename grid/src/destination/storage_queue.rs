@@ -65,7 +65,7 @@ impl Queue {
         let body = Bytes::from(format!(
             "<QueueMessage><MessageText>{message}</MessageText></QueueMessage>"
         ));
-        let now = self.client.now();
+        let now = self.client.wall();
         let response = self.pool.exchange(|| self.request(&body, now)).await?;
         understood(response)
     }
@@ -178,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn section_6_the_request_puts_a_message() {
         let queue = queue(Some(-1));
-        let request = queue.request(&Bytes::from_static(b"<x/>"), queue.client.now());
+        let request = queue.request(&Bytes::from_static(b"<x/>"), queue.client.wall());
         assert_eq!(request.method(), Method::POST);
         assert_eq!(
             request.uri(),
