@@ -1,36 +1,42 @@
-//! Publishing events to a custom topic.
+//! Publishing events to a custom topic or a domain.
 //!
 //! Promise: 200 with an empty body means that the whole batch is kept; any other answer means that none of it is.
-//! Checks happen in the order of the reference: path, credential, size, shape, each event.
-//! Not here: how a body is read (`publish::body`), what follows a publish (`grid`).
-//! Source: reference event-grid 2.1 to 2.7.
+//! Checks happen in the order of the reference: path, network, credential, size, media type, shape, each event.
+//! Not here: credentials (`publish::credential`), how a body is read (`publish::body`), what follows a publish (`grid`).
+//! Source: reference event-grid 2.1 to 2.8.
+
+use std::error::Error as _;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use gridpost_grid::Grid;
 use gridpost_grid::intake::{Intake, IntakeKind};
-use gridpost_model::Secret;
+use gridpost_model::InputSchema;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
+use http_body_util::LengthLimitError;
 
-use crate::auth::sas::{self, SasError};
-use crate::auth::{allow, bearer};
+use self::body::Reading;
+use self::credential::authenticate;
+use self::route::Route;
+use crate::origin::Caller;
 use crate::problem::PublishRefusal;
 use crate::{Parts, origin};
 
 mod body;
+mod credential;
+mod route;
 
-/// The limit of a whole body, as the real service has it.
-const MAX_BODY_BYTES: usize = 1_536_000;
+pub use body::Limits;
 
-const SAS_KEY: HeaderName = HeaderName::from_static("aeg-sas-key");
-const SAS_TOKEN: HeaderName = HeaderName::from_static("aeg-sas-token");
 const SUPPORTED_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
-/// Whether the request is for the publish endpoint of a topic.
+/// Whether the request is for the publish endpoint of a topic or a domain.
 pub fn is_for_us(request: &Request) -> bool {
-    topic_name(request.uri(), request.headers()).is_some()
+    Door::of(request.uri(), request.headers()).is_some()
 }
 
 /// Answers a request to the publish endpoint.
@@ -48,189 +54,123 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
         Method::HEAD => return Err(not_found(parts, &head)),
         _ => return Err(method_not_allowed(&head.method)),
     }
-    let topic = topic_name(&head.uri, &head.headers)
-        .and_then(|name| parts.grid.intake(IntakeKind::Topic, name))
+    let intake = Door::of(&head.uri, &head.headers)
+        .and_then(|door| door.intake(&parts.grid))
         .ok_or_else(|| not_found(parts, &head))?;
-    authenticate(parts, &topic, &head)?;
+    admit(parts, &intake, &head)?;
+    authenticate(parts, &intake, &head)?;
     if head.method == Method::OPTIONS {
-        return Ok(schema_probe(parts));
+        return Ok(schema_probe(parts, &intake.input));
     }
-    let body = read_body(&head.headers, body).await?;
-    let events = body::read(&body, &topic.id, parts.clock.now())?;
+    let limits = Limits::default();
+    let body = read_body(&head.headers, body, limits.body_bytes).await?;
+    let reading = Reading {
+        headers: &head.headers,
+        route: &Route::of(&intake),
+        limits: &limits,
+        now: parts.clock.now(),
+        chance: &*parts.chance,
+    };
+    let events = reading.events(&intake.input, &body)?;
     parts
         .grid
-        .publish(&topic, events)
+        .publish(&intake, events)
         .await
         .map_err(|error| PublishRefusal::from(&error))?;
     Ok(accepted(parts))
 }
 
-/// The topic's name: `/topics/{name}/api/events`, or the first label of the host on `/api/events`.
-/// Words compare without case; doubled and final slashes do not count.
-fn topic_name<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let mut segments = uri.path().split('/').filter(|one| !one.is_empty());
-    let first = segments.next()?;
-    let name = first
-        .eq_ignore_ascii_case("topics")
-        .then(|| segments.next());
-    let api = if name.is_some() {
-        segments.next()?
-    } else {
-        first
-    };
-    let is_endpoint = api.eq_ignore_ascii_case("api")
-        && segments.next()?.eq_ignore_ascii_case("events")
-        && segments.next().is_none();
-    if !is_endpoint {
-        return None;
+/// What a request's address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door<'a> {
+    /// `/topics/{name}/api/events` or `/domains/{name}/api/events`.
+    Path(IntakeKind, &'a str),
+    /// `/api/events` at a host whose first label is the name of either.
+    Host(&'a str),
+}
+
+impl<'a> Door<'a> {
+    /// Words compare without case; doubled and final slashes do not count.
+    fn of(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Self> {
+        let mut segments = uri.path().split('/').filter(|one| !one.is_empty());
+        let first = segments.next()?;
+        let kind = if first.eq_ignore_ascii_case("topics") {
+            Some(IntakeKind::Topic)
+        } else if first.eq_ignore_ascii_case("domains") {
+            Some(IntakeKind::Domain)
+        } else {
+            None
+        };
+        let (named, api) = match kind {
+            Some(kind) => (Some((kind, segments.next()?)), segments.next()?),
+            None => (None, first),
+        };
+        let is_endpoint = api.eq_ignore_ascii_case("api")
+            && segments.next()?.eq_ignore_ascii_case("events")
+            && segments.next().is_none();
+        if !is_endpoint {
+            return None;
+        }
+        if let Some((kind, name)) = named {
+            return Some(Self::Path(kind, name));
+        }
+        let (label, _) = origin::host(uri, headers)?.split_once('.')?;
+        Some(Self::Host(label))
     }
-    match name {
-        Some(name) => name,
-        None => origin::host(uri, headers)?
-            .split_once('.')
-            .map(|(label, _)| label),
+
+    /// Topics and domains share their host names, and topics are asked first.
+    fn intake(self, grid: &Grid) -> Option<Arc<Intake>> {
+        match self {
+            Self::Path(kind, name) => grid.intake(kind, name),
+            Self::Host(name) => grid
+                .intake(IntakeKind::Topic, name)
+                .or_else(|| grid.intake(IntakeKind::Domain, name)),
+        }
     }
 }
 
-/// Header, then token, then bearer, then query: the first credential found decides.
-fn authenticate(parts: &Parts, topic: &Intake, head: &request::Parts) -> Result<(), PublishRefusal> {
-    if let Some(key) = head.headers.get(&SAS_KEY) {
-        return check_key(parts, topic, head, key.to_str().unwrap_or_default());
-    }
-    if let Some(token) = head.headers.get(&SAS_TOKEN) {
-        return check_sas(parts, topic, head, token.to_str().unwrap_or_default());
-    }
-    if let Some(value) = head.headers.get(header::AUTHORIZATION) {
-        return check_authorization(parts, topic, head, value.to_str().unwrap_or_default());
-    }
-    match key_in_query(head.uri.query()) {
-        Some(key) => check_key(parts, topic, head, key),
-        None => Err(unauthorized(
-            "Request must contain one of the following authorization signature: aeg-sas-token, aeg-sas-key.",
-        )),
-    }
-}
-
-/// The value is not URL-encoded by those who write it by hand, so it is taken as it stands.
-fn key_in_query(query: Option<&str>) -> Option<&str> {
-    query?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| name.eq_ignore_ascii_case("aeg-sas-key"))
-        .map(|(_, value)| value)
-}
-
-fn check_key(
-    parts: &Parts,
-    topic: &Intake,
-    head: &request::Parts,
-    key: &str,
-) -> Result<(), PublishRefusal> {
-    if key.is_empty() {
-        let message = "Request must have a value for aeg-sas-key.";
-        return Err(PublishRefusal::new(
-            StatusCode::BAD_REQUEST,
-            "InvalidSas",
-            message,
-        ));
-    }
-    require_local_auth(parts, topic, head)?;
-    if topic.keys.accepts(&Secret::new(key)) {
+/// Whether the network that the request comes from may publish. Nothing is asked where nothing is restricted.
+fn admit(parts: &Parts, intake: &Intake, head: &request::Parts) -> Result<(), PublishRefusal> {
+    let access = &intake.access;
+    if access.public_network && access.inbound_ip_rules.is_empty() {
         return Ok(());
     }
-    Err(unauthorized(format!(
-        "The request authorization key is not authorized for {}. This is due to the reason: {}",
-        host_name(parts, head),
-        sas::what_is_wrong_with_key(key),
-    )))
-}
-
-fn require_local_auth(
-    parts: &Parts,
-    topic: &Intake,
-    head: &request::Parts,
-) -> Result<(), PublishRefusal> {
-    if !topic.disable_local_auth {
+    let caller = head.extensions.get::<Caller>();
+    let address = caller.map(|caller| caller.address.to_canonical());
+    if address.is_some_and(|address| access.admits(address)) {
         return Ok(());
     }
-    Err(unauthorized(format!(
-        "The request authorization key is not authorized for {}. This is due to the reason: Local authentication is disabled for this resource.",
-        host_name(parts, head),
-    )))
-}
-
-fn check_sas(
-    parts: &Parts,
-    topic: &Intake,
-    head: &request::Parts,
-    token: &str,
-) -> Result<(), PublishRefusal> {
-    require_local_auth(parts, topic, head)?;
-    let endpoint = sas::Endpoint {
-        hosts: [&origin::base_url(parts, head), &parts.base_url],
-        path: head.uri.path(),
-    };
-    sas::verify(token, &topic.keys, &endpoint, parts.clock.now()).map_err(|error| match error {
-        SasError::Malformed => PublishRefusal::new(
-            StatusCode::BAD_REQUEST,
-            "InvalidSas",
-            "Invalid key in aeg-sas-token. Valid format :r=UrlEncodedResource&e=UrlEncodedUtcExpiration&s=UrlEncodedSignature.",
+    let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    Err(PublishRefusal::new(
+        StatusCode::FORBIDDEN,
+        "ClientIPRejected",
+        format!(
+            "Publishing to {} by client {client} is rejected due to IpAddress filtering rules.",
+            host_name(parts, head)
         ),
-        SasError::Expired => unauthorized(format!(
-            "The specified SAS token has expired for topic '{}'.",
-            host_name(parts, head)
-        )),
-        SasError::Wrong => unauthorized(format!(
-            "The specified SAS token is not authorized for {}.",
-            host_name(parts, head)
-        )),
-    })
+    ))
 }
 
-fn check_authorization(
-    parts: &Parts,
-    topic: &Intake,
-    head: &request::Parts,
-    value: &str,
-) -> Result<(), PublishRefusal> {
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("SharedAccessSignature") => {
-            check_sas(parts, topic, head, token.trim())
-        }
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("Bearer") => {
-            let principal = bearer::authenticate(parts, &head.headers)
-                .map_err(|_| unauthorized("Unable to read access token."))?;
-            let may = allow(
-                &principal,
-                "Microsoft.EventGrid/events/send/action",
-                topic.id.as_str(),
-            );
-            if may {
-                Ok(())
-            } else {
-                Err(unauthorized("The principal may not send events."))
-            }
-        }
-        _ => Err(unauthorized(
-            "Request has an unsupported Authorization scheme (must be SharedAccessSignature or Bearer).",
-        )),
-    }
-}
-
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, PublishRefusal> {
-    let too_large = || body::too_large(MAX_BODY_BYTES);
+async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, PublishRefusal> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    if declared
-        .and_then(|text| text.parse::<u64>().ok())
-        .is_some_and(|n| n > MAX_BODY_BYTES as u64)
-    {
-        return Err(too_large());
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    if declared.is_some_and(|size| size > limit as u64) {
+        return Err(body::words::too_large(limit));
     }
-    axum::body::to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|_| too_large())
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let source = error.source();
+        let is_size = source.and_then(|source| source.downcast_ref::<LengthLimitError>());
+        if is_size.is_some() {
+            return body::words::too_large(limit);
+        }
+        PublishRefusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The body of the request did not arrive in time.",
+        )
+    })
 }
 
 fn accepted(parts: &Parts) -> Response {
@@ -239,16 +179,18 @@ fn accepted(parts: &Parts) -> Response {
     response
 }
 
-/// Tells a publisher which schema the topic wants. Source: reference event-grid 2.1.
-fn schema_probe(parts: &Parts) -> Response {
+/// Tells a publisher which schema the topic or domain wants. Source: reference event-grid 2.1.
+fn schema_probe(parts: &Parts, input: &InputSchema) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     put_service_headers(parts, headers);
     headers.insert(header::ALLOW, HeaderValue::from_static("POST,OPTIONS"));
-    headers.insert(
-        "aeg-input-event-schema",
-        HeaderValue::from_static("EventGridEvent"),
-    );
+    let schema = match input {
+        InputSchema::EventGrid => "EventGridEvent",
+        InputSchema::CloudEvents => "CloudEventV10",
+        InputSchema::Custom(_) => "CustomInputEvent",
+    };
+    headers.insert("aeg-input-event-schema", HeaderValue::from_static(schema));
     let hsts = HeaderValue::from_static("max-age=31536000; includeSubDomains");
     headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     response
@@ -259,10 +201,6 @@ fn put_service_headers(parts: &Parts, headers: &mut HeaderMap) {
     if let Ok(request_id) = HeaderValue::from_maybe_shared(Bytes::from(parts.chance.uuid())) {
         headers.insert(REQUEST_ID, request_id);
     }
-}
-
-fn unauthorized(message: impl Into<String>) -> PublishRefusal {
-    PublishRefusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
 }
 
 /// The refusal of a path where nothing is; also for the paths that no surface knows.
@@ -293,30 +231,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_grid_2_1_the_path_is_matched_loosely() {
+    fn section_2_1_the_path_is_matched_loosely() {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::HOST,
             HeaderValue::from_static("t2.grid.localhost:8480"),
         );
+        let topic = |name| Some(Door::Path(IntakeKind::Topic, name));
         let table = [
-            ("/topics/t1/api/events", Some("t1")),
-            ("/TOPICS/T1/API/Events/", Some("T1")),
-            ("//topics//t1/api/events", Some("t1")),
-            ("/api/events", Some("t2")),
+            ("/topics/t1/api/events", topic("t1")),
+            ("/TOPICS/T1/API/Events/", topic("T1")),
+            ("//topics//t1/api/events", topic("t1")),
+            (
+                "/Domains/d1/api/events",
+                Some(Door::Path(IntakeKind::Domain, "d1")),
+            ),
+            ("/api/events", Some(Door::Host("t2"))),
             ("/topics/t1/api/event", None),
             ("/topics/t1/api/events/x", None),
             ("/topics/t1:publish", None),
+            ("/domains/api/events", None),
             ("/", None),
         ];
-        for (path, name) in table {
-            assert_eq!(topic_name(&path.parse().unwrap(), &headers), name, "{path}");
+        for (path, door) in table {
+            assert_eq!(Door::of(&path.parse().unwrap(), &headers), door, "{path}");
         }
     }
 
-    #[test]
-    fn a_key_in_the_query_is_taken_as_it_stands() {
-        let query = Some("api-version=2018-01-01&aeg-sas-key=a+b/c==");
-        assert_eq!(key_in_query(query), Some("a+b/c=="));
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_408_and_one_that_is_too_long_413() {
+        let late = futures_util::stream::once(async {
+            Err::<Bytes, _>(std::io::Error::other("too late"))
+        });
+        let none = HeaderMap::new();
+        let refusal = read_body(&none, Body::from_stream(late), 10)
+            .await
+            .unwrap_err();
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        let refusal = read_body(&none, Body::from("12345678901"), 10)
+            .await
+            .unwrap_err();
+        assert_eq!(refusal.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(refusal.message, "The maximum size (10) has been exceeded.");
+        let whole = read_body(&none, Body::from("1234567890"), 10)
+            .await
+            .unwrap();
+        assert_eq!(whole, "1234567890");
     }
 }

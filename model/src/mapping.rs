@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::EventSchema;
 
-/// The longest name or default value. The service publishes no bound; ours keeps the row of a topic small.
-pub const MAX_TEXT_BYTES: usize = 1_024;
+/// The longest name or default value. The service publishes no bound; ours keeps the row of a topic small, and a batch of
+/// small events with defaults within one record of the journal.
+pub const MAX_TEXT_BYTES: usize = 256;
 
 /// `inputSchema` together with `inputSchemaMapping`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
