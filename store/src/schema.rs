@@ -86,6 +86,12 @@ pub const TABLES: &[TableRecord] = &[
         since: "0.1.0",
     },
     TableRecord {
+        id: 42,
+        name: "replays",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
         id: 45,
         name: "dead_letter_blobs",
         owner: "grid",
