@@ -2,19 +2,27 @@
 //!
 //! Promise: asking costs no disk access and needs no credential; names of resources are shown, keys and contents never.
 //! Not here: counting (`grid::metrics`, `comms::metrics`), the store's and the process's condition (`Watch`, which
-//! `server` implements).
+//! `server` implements), the names (`catalogue`).
 
-use std::fmt::{Display, Write as _};
+mod catalogue;
+mod page;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use gridpost_grid::metrics::{LaneMetrics, TopicMetrics};
+use gridpost_comms::Metrics as CommsMetrics;
+use gridpost_grid::Pending;
+use gridpost_grid::metrics::{LaneMetrics, Metrics, Refusals, TopicMetrics};
 use http::{StatusCode, header};
 
-use crate::{Parts, Shared};
+use crate::Shared;
+use catalogue::Metric;
+use page::Page;
 
 /// How the store and the process are doing. Implemented by `server`, because nothing here may know the store.
 pub trait Watch: Send + Sync + 'static {
@@ -73,320 +81,238 @@ async fn ready(State(parts): State<Shared>) -> Response {
     }
 }
 
+/// The name under which numbers are shown that are not shown by name. No resource is called so.
+const OTHER: &str = "other";
+
+/// The source of what named none that there is.
+const UNKNOWN: &str = "unknown";
+
 async fn metrics(State(parts): State<Shared>) -> Response {
     let mut page = Page::default();
-    page.grid(&parts);
-    page.comms(&parts);
-    page.store(&parts.watch.store());
-    page.process(&parts.watch.process());
+    write_router(&mut page, &parts.grid.metrics(), &parts.grid.pending());
+    write_comms(&mut page, &parts.comms.metrics());
+    write_store(&mut page, &parts.watch.store());
+    page.single(
+        &catalogue::BROKEN_INVARIANTS,
+        gridpost_model::broken_invariants(),
+    );
+    write_process(&mut page, &parts.watch.process());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], page.0).into_response()
+    ([(header::CONTENT_TYPE, content_type)], page.text).into_response()
 }
 
-/// A page in the Prometheus text format.
-#[derive(Default)]
-struct Page(String);
+/// A metric and where its value stands.
+type Value<T> = (Metric, fn(&T) -> f64);
 
-/// The labels of a sample, in order.
-type Labels<'a> = &'a [(&'a str, &'a str)];
-
-/// A metric: its name, what it tells, and where its value stands.
-type Family<'a, T> = (&'a str, &'a str, fn(&T) -> f64);
-
-impl Page {
-    fn grid(&mut self, parts: &Parts) {
-        let metrics = parts.grid.metrics();
-        self.topics(&metrics.topics);
-        self.lanes(&metrics.lanes);
-        let pending = parts.grid.pending();
-        self.begin(
-            "gridpost_pending_deliveries",
-            "gauge",
-            "Deliveries that are not settled.",
-        );
-        let states = [
-            ("fresh", pending.fresh),
-            ("held", pending.held),
-            ("in_flight", pending.in_flight),
-            ("waiting", pending.waiting),
-        ];
-        for (state, number) in states {
-            self.sample("gridpost_pending_deliveries", &[("state", state)], number);
-        }
-        self.begin(
-            "gridpost_broken_invariants_total",
-            "counter",
-            "Expected to stay at zero.",
-        );
-        let broken = gridpost_model::broken_invariants();
-        self.sample("gridpost_broken_invariants_total", &[], broken);
+fn write_router(page: &mut Page, metrics: &Metrics, pending: &Pending) {
+    write_topics(page, metrics);
+    write_lanes(page, &metrics.lanes);
+    page.begin(&catalogue::PENDING);
+    let states = [
+        ("fresh", pending.fresh),
+        ("held", pending.held),
+        ("in_flight", pending.in_flight),
+        ("waiting", pending.waiting),
+    ];
+    for (state, number) in states {
+        page.sample(&catalogue::PENDING, &[state], number);
     }
+    page.begin(&catalogue::SHOWN_TOGETHER);
+    let topics = metrics.topics.iter().filter_map(|one| one.stands_for);
+    let lanes = metrics.lanes.iter().filter_map(|one| one.stands_for);
+    for (kind, number) in [
+        ("source", topics.sum::<u64>()),
+        ("event_subscription", lanes.sum()),
+    ] {
+        page.sample(&catalogue::SHOWN_TOGETHER, &[kind], number);
+    }
+}
 
-    fn topics(&mut self, topics: &[TopicMetrics]) {
-        let families: [Family<'_, TopicMetrics>; 4] = [
-            ("gridpost_events_accepted_total", "Events accepted.", |t| {
-                t.publish_success as f64
-            }),
-            (
-                "gridpost_events_not_stored_total",
-                "Events that the store did not take.",
-                |t| t.publish_fail as f64,
-            ),
-            (
-                "gridpost_events_unmatched_total",
-                "Events that nobody wanted.",
-                |t| t.unmatched as f64,
-            ),
-            (
-                "gridpost_accept_seconds_total",
-                "Time spent accepting, over all batches.",
-                |t| t.publish_success_latency.as_secs_f64(),
-            ),
-        ];
-        for (name, help, value) in families {
-            self.begin(name, "counter", help);
-            for topic in topics {
-                self.sample(name, &[("source", topic.source.as_str())], value(topic));
-            }
+fn write_topics(page: &mut Page, metrics: &Metrics) {
+    let numbers: [Value<TopicMetrics>; 6] = [
+        (catalogue::PUBLISH_SUCCESS, |t| t.publish_success as f64),
+        (catalogue::UNMATCHED, |t| t.unmatched as f64),
+        (catalogue::ACCEPTED, |t| t.publish_success as f64),
+        (catalogue::NOT_STORED, |t| t.not_stored as f64),
+        (catalogue::EVENTS_UNMATCHED, |t| t.unmatched as f64),
+        (catalogue::ACCEPT_SECONDS, |t| {
+            t.publish_success_latency.sum().as_secs_f64()
+        }),
+    ];
+    for (metric, value) in &numbers {
+        page.begin(metric);
+        for topic in &metrics.topics {
+            page.sample(metric, &[topic_label(topic)], value(topic));
         }
     }
-
-    fn lanes(&mut self, lanes: &[LaneMetrics]) {
-        let counters: [Family<'_, LaneMetrics>; 5] = [
-            (
-                "gridpost_events_matched_total",
-                "Events that a subscription wanted.",
-                |l| l.counts.matched as f64,
-            ),
-            (
-                "gridpost_deliveries_total",
-                "Deliveries that the endpoint acknowledged.",
-                |l| l.counts.delivered as f64,
-            ),
-            (
-                "gridpost_deliveries_retried_total",
-                "Attempts that are tried again.",
-                |l| l.counts.retried as f64,
-            ),
-            (
-                "gridpost_deliveries_dropped_total",
-                "Deliveries of deleted subscriptions.",
-                |l| l.counts.dropped as f64,
-            ),
-            (
-                "gridpost_attempt_seconds_total",
-                "Time that endpoints took, over all attempts.",
-                |l| l.counts.processing.as_secs_f64(),
-            ),
-        ];
-        self.of_lanes("counter", lanes, &counters);
-        let gauges: [Family<'_, LaneMetrics>; 6] = [
-            (
-                "gridpost_lane_fresh",
-                "Deliveries in memory that were never tried.",
-                |l| l.fresh as f64,
-            ),
-            ("gridpost_lane_in_flight", "Attempts under way.", |l| {
-                l.in_flight as f64
-            }),
-            (
-                "gridpost_lane_waiting",
-                "Deliveries that are due later.",
-                |l| l.waiting as f64,
-            ),
-            (
-                "gridpost_lane_behind",
-                "Whether more is in the journal than in memory.",
-                |l| f64::from(u8::from(l.behind)),
-            ),
-            (
-                "gridpost_lane_probation",
-                "Whether the endpoint is being left alone.",
-                |l| f64::from(u8::from(l.probation)),
-            ),
-            (
-                "gridpost_lane_oldest_undelivered_seconds",
-                "Age of the oldest open delivery.",
-                |l| l.oldest_undelivered.unwrap_or_default().as_secs_f64(),
-            ),
-        ];
-        self.of_lanes("gauge", lanes, &gauges);
-        self.by_cause(
-            "gridpost_attempts_failed_total",
-            "Attempts that failed.",
-            "error",
-            lanes,
-            |l| &l.counts.failed,
-        );
-        self.by_cause(
-            "gridpost_dead_letters_total",
-            "Deliveries that were given up.",
-            "reason",
-            lanes,
-            |l| &l.counts.dead_lettered,
+    page.begin(&catalogue::PUBLISH_LATENCY);
+    for topic in &metrics.topics {
+        let histogram = &topic.publish_success_latency;
+        page.histogram(
+            &catalogue::PUBLISH_LATENCY,
+            &[topic_label(topic)],
+            histogram,
         );
     }
+    write_refusals(page, metrics);
+    write_dropped(page, metrics);
+}
 
-    fn of_lanes(
-        &mut self,
-        kind: &str,
-        lanes: &[LaneMetrics],
-        families: &[Family<'_, LaneMetrics>],
-    ) {
-        for (name, help, value) in families {
-            self.begin(name, kind, help);
-            for lane in lanes {
-                self.sample(name, &labels_of(lane), value(lane));
-            }
+fn write_refusals(page: &mut Page, metrics: &Metrics) {
+    page.begin(&catalogue::PUBLISH_FAIL);
+    let mut write = |source: &str, refusals: &Refusals| {
+        for ((error, error_type), number) in refusals {
+            page.sample(
+                &catalogue::PUBLISH_FAIL,
+                &[source, error_type, error],
+                number,
+            );
+        }
+    };
+    for topic in &metrics.topics {
+        write(topic_label(topic), &topic.refused);
+    }
+    write(UNKNOWN, &metrics.refused_nowhere);
+}
+
+fn write_dropped(page: &mut Page, metrics: &Metrics) {
+    page.begin(&catalogue::DROPPED);
+    for topic in &metrics.topics {
+        for ((subscription, reason), number) in &topic.dropped {
+            let labels = [topic_label(topic), subscription, reason];
+            page.sample(&catalogue::DROPPED, &labels, number);
         }
     }
+    for (reason, number) in &metrics.dropped_nowhere {
+        page.sample(&catalogue::DROPPED, &[UNKNOWN, UNKNOWN, reason], number);
+    }
+    page.begin(&catalogue::DELIVERIES_DROPPED);
+    for topic in &metrics.topics {
+        let mut by_name: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+        for ((subscription, _), number) in &topic.dropped {
+            *by_name.entry(subscription).or_default() += number;
+        }
+        for (subscription, number) in by_name {
+            let labels = [topic_label(topic), subscription];
+            page.sample(&catalogue::DELIVERIES_DROPPED, &labels, number);
+        }
+    }
+}
 
-    fn by_cause(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        lanes: &[LaneMetrics],
-        counts: impl Fn(&LaneMetrics) -> &std::collections::BTreeMap<&'static str, u64>,
-    ) {
-        self.begin(name, "counter", help);
+fn topic_label(topic: &TopicMetrics) -> &str {
+    match topic.stands_for {
+        None => topic.source.as_str(),
+        Some(_) => OTHER,
+    }
+}
+
+fn write_lanes(page: &mut Page, lanes: &[LaneMetrics]) {
+    let numbers: [Value<LaneMetrics>; 13] = [
+        (catalogue::MATCHED, |l| l.counts.matched as f64),
+        (catalogue::DELIVERY_SUCCESS, |l| l.counts.delivered as f64),
+        (catalogue::FILTERS_EVALUATED, |l| {
+            l.counts.filters_evaluated as f64
+        }),
+        (catalogue::EVENTS_MATCHED, |l| l.counts.matched as f64),
+        (catalogue::DELIVERIES, |l| l.counts.delivered as f64),
+        (catalogue::RETRIED, |l| l.counts.retried as f64),
+        (catalogue::ATTEMPT_SECONDS, |l| {
+            l.counts.processing.sum().as_secs_f64()
+        }),
+        (catalogue::LANE_FRESH, |l| l.fresh as f64),
+        (catalogue::LANE_IN_FLIGHT, |l| l.in_flight as f64),
+        (catalogue::LANE_WAITING, |l| l.waiting as f64),
+        (catalogue::LANE_BEHIND, |l| f64::from(u8::from(l.behind))),
+        (catalogue::LANE_PROBATION, |l| {
+            f64::from(u8::from(l.probation))
+        }),
+        (catalogue::LANE_OLDEST, |l| {
+            l.oldest_undelivered.unwrap_or_default().as_secs_f64()
+        }),
+    ];
+    for (metric, value) in &numbers {
+        page.begin(metric);
         for lane in lanes {
+            page.sample(metric, &lane_labels(lane), value(lane));
+        }
+    }
+    for metric in [&catalogue::PROCESSING, &catalogue::DELIVERY_LATENCY] {
+        let of_attempts = metric.name == catalogue::PROCESSING.name;
+        page.begin(metric);
+        for lane in lanes {
+            let histogram = if of_attempts {
+                &lane.counts.processing
+            } else {
+                &lane.counts.latency
+            };
+            page.histogram(metric, &lane_labels(lane), histogram);
+        }
+    }
+    write_causes(page, lanes);
+}
+
+fn write_causes(page: &mut Page, lanes: &[LaneMetrics]) {
+    let failed: fn(&LaneMetrics) -> &BTreeMap<&'static str, u64> = |lane| &lane.counts.failed;
+    let dead: fn(&LaneMetrics) -> &BTreeMap<&'static str, u64> = |lane| &lane.counts.dead_lettered;
+    let families = [
+        (&catalogue::ATTEMPT_FAIL, failed),
+        (&catalogue::ATTEMPTS_FAILED, failed),
+        (&catalogue::DEAD_LETTERED, dead),
+        (&catalogue::DEAD_LETTERS, dead),
+    ];
+    for (metric, counts) in families {
+        page.begin(metric);
+        for lane in lanes {
+            let [source, subscription] = lane_labels(lane);
             for (cause, number) in counts(lane) {
-                let [source, subscription] = labels_of(lane);
-                self.sample(name, &[source, subscription, (label, cause)], *number);
+                let labels = [source, subscription, *cause, error_type(cause)];
+                page.sample(metric, &labels[..metric.labels.len()], number);
             }
         }
     }
+}
 
-    fn comms(&mut self, parts: &Parts) {
-        let counts = parts.comms.metrics();
-        let families = [
-            (
-                "gridpost_sms_accepted_total",
-                "Messages accepted for sending.",
-                counts.sms_accepted,
-            ),
-            (
-                "gridpost_sms_received_total",
-                "Messages received from handsets.",
-                counts.sms_received,
-            ),
-            (
-                "gridpost_sms_delivered_total",
-                "Messages reported as delivered.",
-                counts.sms_delivered,
-            ),
-            (
-                "gridpost_sms_failed_total",
-                "Messages reported as failed.",
-                counts.sms_failed,
-            ),
-        ];
-        for (name, help, value) in families {
-            self.begin(name, "counter", help);
-            self.sample(name, &[], value);
-        }
-    }
-
-    fn store(&mut self, store: &StoreStatus) {
-        let healthy = u8::from(store.trouble.is_none());
-        self.single(
-            "gridpost_store_healthy",
-            "gauge",
-            "Whether writes are accepted.",
-            healthy,
-        );
-        let bytes = store.journal_bytes;
-        self.single("gridpost_journal_bytes", "gauge", "Journal on disk.", bytes);
-        self.single(
-            "gridpost_journal_segments",
-            "gauge",
-            "Segments on disk.",
-            store.segments,
-        );
-        self.single(
-            "gridpost_journal_syncs_total",
-            "counter",
-            "Forced writes.",
-            store.syncs,
-        );
-        let written = store.written_bytes;
-        self.single(
-            "gridpost_journal_written_bytes_total",
-            "counter",
-            "Bytes written.",
-            written,
-        );
-        self.single(
-            "gridpost_journal_batches_total",
-            "counter",
-            "Group commits.",
-            store.batches,
-        );
-        let age = store.checkpoint_age.as_secs_f64();
-        self.single(
-            "gridpost_checkpoint_age_seconds",
-            "gauge",
-            "Age of the checkpoint.",
-            age,
-        );
-    }
-
-    fn process(&mut self, process: &ProcessStatus) {
-        let resident = process.resident_bytes;
-        self.single(
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory.",
-            resident,
-        );
-        let cpu = process.cpu.as_secs_f64();
-        self.single(
-            "process_cpu_seconds_total",
-            "counter",
-            "Processor time used.",
-            cpu,
-        );
-        self.single(
-            "process_open_fds",
-            "gauge",
-            "Open files and sockets.",
-            process.open_files,
-        );
-    }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.begin(name, kind, help);
-        self.sample(name, &[], value);
-    }
-
-    // Writing into a `String` cannot fail.
-    fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn sample(&mut self, name: &str, labels: Labels<'_>, value: impl Display) {
-        self.0.push_str(name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let open = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.0, "{open}{label}=\"{}\"", escaped(text));
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{close} {value}");
+/// `ErrorType` of a failed attempt: whether there was an answer. The service does not document its values.
+fn error_type(error: &str) -> &'static str {
+    match error {
+        "TimedOut" => "Timeout",
+        "SocketError" | "ResolutionError" | "Aborted" => "Connection",
+        "Probation" => "Probation",
+        _ => "Response",
     }
 }
 
-fn labels_of(lane: &LaneMetrics) -> [(&str, &str); 2] {
-    [
-        ("source", lane.source.as_str()),
-        ("subscription", &lane.subscription),
-    ]
+fn lane_labels(lane: &LaneMetrics) -> [&str; 2] {
+    match lane.stands_for {
+        None => [lane.source.as_str(), &lane.subscription],
+        Some(_) => [OTHER, OTHER],
+    }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+fn write_comms(page: &mut Page, counts: &CommsMetrics) {
+    page.single(&catalogue::SMS_ACCEPTED, counts.sms_accepted);
+    page.single(&catalogue::SMS_RECEIVED, counts.sms_received);
+    page.single(&catalogue::SMS_DELIVERED, counts.sms_delivered);
+    page.single(&catalogue::SMS_FAILED, counts.sms_failed);
+}
+
+fn write_store(page: &mut Page, store: &StoreStatus) {
+    page.single(&catalogue::STORE_HEALTHY, u8::from(store.trouble.is_none()));
+    page.single(&catalogue::JOURNAL_BYTES, store.journal_bytes);
+    page.single(&catalogue::JOURNAL_SEGMENTS, store.segments);
+    page.single(&catalogue::JOURNAL_SYNCS, store.syncs);
+    page.single(&catalogue::JOURNAL_WRITTEN, store.written_bytes);
+    page.single(&catalogue::JOURNAL_BATCHES, store.batches);
+    page.single(
+        &catalogue::CHECKPOINT_AGE,
+        store.checkpoint_age.as_secs_f64(),
+    );
+}
+
+fn write_process(page: &mut Page, process: &ProcessStatus) {
+    page.single(&catalogue::RESIDENT, process.resident_bytes);
+    page.single(&catalogue::CPU, process.cpu.as_secs_f64());
+    page.single(&catalogue::OPEN_FILES, process.open_files);
 }
 
 #[cfg(test)]
@@ -394,14 +320,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_written_as_prometheus_reads_them() {
+    fn the_page_has_every_metric_of_the_catalogue_once() {
         let mut page = Page::default();
-        page.begin("a_total", "counter", "All of a.");
-        page.sample("a_total", &[("x", "q\"\\"), ("y", "2")], 3);
-        page.sample("b", &[], 1.5);
-        assert_eq!(
-            page.0,
-            "# HELP a_total All of a.\n# TYPE a_total counter\na_total{x=\"q\\\"\\\\\",y=\"2\"} 3\nb 1.5\n"
-        );
+        write_router(&mut page, &Metrics::default(), &Pending::default());
+        write_comms(&mut page, &CommsMetrics::default());
+        write_store(&mut page, &StoreStatus::default());
+        page.single(&catalogue::BROKEN_INVARIANTS, 0);
+        write_process(&mut page, &ProcessStatus::default());
+        let mut begun = page.begun.clone();
+        begun.sort_unstable();
+        let mut all: Vec<_> = catalogue::ALL.iter().map(|metric| metric.name).collect();
+        all.sort_unstable();
+        assert_eq!(begun, all);
     }
 }

@@ -262,6 +262,11 @@ impl PublishRefusal {
         }
     }
 
+    /// How it is counted: `Error`, the name of the status, and `ErrorType`, the reason. Source: reference event-grid 8.1.
+    pub fn cause(&self) -> (&'static str, &'static str) {
+        (code_name(self.status), self.detail)
+    }
+
     /// The answer: body, request id, supported versions, and whatever the status calls for.
     pub fn answer(&self, parts: &Parts) -> Response {
         self.answer_as(&parts.chance.uuid(), parts.clock.now())

@@ -19,11 +19,13 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::alarm::Alarm;
+use crate::dead_letter_blob::{self, Unwritten};
 use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
 use crate::tail::{Activity, Attempted, Tail, What};
 use crate::waiting::{self, WAITING};
+use crate::tokens::Tokens;
 use crate::{OpenError, Settings};
 
 /// How long attempts under way may take when we close.
@@ -52,12 +54,14 @@ impl Delivery {
         let shared = Shared {
             store,
             client: Client::new(&settings.outbound, Arc::clone(&clock))?,
+            tokens: Tokens::new(settings.tokens.clone(), Arc::clone(&clock)),
             clock,
             chance: Arc::clone(&settings.chance),
             spawn: Arc::clone(&settings.spawn),
             limits: settings.limits.clone(),
             tail: Tail::new(),
             alarm: Alarm::default(),
+            unwritten: Unwritten::default(),
             // Ticks are finer than anything we number, so a later life begins above an earlier one.
             numbers: AtomicU64::new(numbers),
             calmer: Notify::new(),
@@ -123,6 +127,8 @@ impl Delivery {
             Arc::clone(&self.shared),
         ));
         self.lanes.write().insert(lane.id, Arc::clone(&lane));
+        // So that what happens to its deliveries has a place, whether or not anything is published.
+        drop(self.topics.of(&lane.plan.load().subscription.source));
         lane
     }
 
@@ -146,6 +152,8 @@ impl Delivery {
             expired,
         );
         (self.shared.spawn)("alarm", Box::pin(ring));
+        let blobs = dead_letter_blob::run(Arc::clone(&self.shared));
+        (self.shared.spawn)("dead-letter blobs", Box::pin(blobs));
         let count = async move {
             for lane in lanes {
                 match waiting::ages(&snapshot, lane.partition, lane.id) {
@@ -213,7 +221,10 @@ impl Delivery {
         };
         lane.retired.store(true, Ordering::Release);
         lane.shut();
-        let dropped = lane.drop_undelivered();
+        let dropped = lane.undelivered();
+        let now = self.shared.clock.now();
+        self.topics
+            .dropped(&lane.plan.load().subscription, dropped, now);
         match self.remove_rows(&lane).await {
             Ok(()) => info!(
                 lane = id.0,
@@ -276,6 +287,7 @@ impl Delivery {
         let lanes = self.all();
         lanes.iter().for_each(|lane| lane.shut());
         self.closed.notify_one();
+        self.shared.unwritten.close();
         let limit = self
             .shared
             .clock
@@ -308,10 +320,7 @@ impl Delivery {
     pub(crate) fn metrics(&self) -> Metrics {
         let now = self.shared.clock.now();
         let lanes = self.all().iter().map(|lane| lane.metrics(now)).collect();
-        Metrics {
-            topics: self.topics.report(),
-            lanes,
-        }
+        self.topics.report(lanes)
     }
 
     /// The attempts a lane remembers, oldest first.

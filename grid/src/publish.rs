@@ -5,7 +5,6 @@
 //! Not here: who wants an event (`matching`), how it reaches them (`lane`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gridpost_model::subscription::LaneId;
 use gridpost_model::{Event, ResourceId};
@@ -60,7 +59,7 @@ impl Grid {
             .delivery
             .topics()
             .of(source)
-            .published(1, unmatched, Duration::ZERO);
+            .staged(1, unmatched);
         txn.append(Arc::new(event), &lanes);
         lanes.len()
     }

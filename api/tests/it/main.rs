@@ -4,6 +4,7 @@
 
 mod arm;
 mod manager;
+mod metrics;
 mod own;
 mod publish;
 mod sinks;

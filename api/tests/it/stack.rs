@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use gridpost_api::operations::{ProcessStatus, StoreStatus, Watch};
 use gridpost_api::sinks::Sinks;
 use gridpost_api::token::TokenKeys;
-use gridpost_api::{Parts, Profile, Tenant, router};
+use gridpost_api::{Parts, Profile, Tenant, surfaces};
 use gridpost_comms::resources::ServiceSpec;
 use gridpost_comms::sms::handsets::Handsets;
 use gridpost_comms::{Comms, CommunicationService};
@@ -108,6 +108,7 @@ impl Stack {
                 public_url: format!("http://{HOST}"),
                 spawn: Arc::clone(&spawn),
                 limits: Limits::default(),
+                tokens: None,
             },
         )
         .unwrap();
@@ -145,7 +146,7 @@ impl Stack {
             clock,
             grid,
             comms,
-            router: router(parts),
+            router: Router::new().fallback_service(surfaces(parts)),
             _folder: folder,
         };
         let secret = SecretHash::of(&Secret::new("open sesame"), &*chance);
