@@ -108,7 +108,7 @@ fn signer(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
         body,
     };
     let signers = parts.comms.all_resources();
-    let found = hmac::verify(&request, &parts.host_names, &signers, parts.clock.now())?;
+    let found = hmac::verify(&request, &parts.host_names, &signers, parts.clock.wall())?;
     if found.disable_local_auth {
         return Err(Refusal::denied(
             "Access keys are disabled for this resource.",

@@ -222,7 +222,7 @@ async fn issue(State(parts): State<Shared>, request: Request) -> Response {
 
 fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal> {
     let client_id = authenticate(parts, form)?;
-    let now = parts.clock.now().seconds();
+    let now = parts.clock.wall().seconds();
     let tenant = &parts.tenant.tenant_id;
     let lifetime = i64::try_from(LIFETIME.as_secs()).unwrap_or(i64::MAX);
     let claims = Claims {

@@ -27,6 +27,7 @@ use crate::config::{Config, Profile};
 use crate::credentials::{SUBSCRIPTION, TENANT};
 use crate::files::{self, FolderLock};
 use crate::listener::{Listener, Port};
+use crate::moved;
 use crate::provision;
 use crate::real::{Supervisor, SystemChance, SystemClock};
 use crate::running::Running;
@@ -39,6 +40,8 @@ pub struct Sources {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub chance: Arc<dyn Chance>,
+    /// Whether the time is this machine's, which the development profile can move on.
+    pub movable: bool,
 }
 
 impl Sources {
@@ -47,6 +50,7 @@ impl Sources {
         Self {
             clock: Arc::new(SystemClock::default()),
             chance: Arc::new(SystemChance),
+            movable: true,
         }
     }
 }
@@ -68,7 +72,7 @@ impl Server {
     ///
     /// # Errors
     /// The folder or port is taken, a file is damaged, or the configuration asks for what cannot be.
-    pub async fn start(config: Config, sources: Sources) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, mut sources: Sources) -> anyhow::Result<Self> {
         config.check_address()?;
         files::make_private_folder(&config.data)?;
         let data = config
@@ -76,6 +80,9 @@ impl Server {
             .canonicalize()
             .context("finding the data folder")?;
         let lock = FolderLock::take(&data)?;
+        if sources.movable {
+            sources.clock = moved::open(&data, config.profile)?;
+        }
         let port = Port::take(config.listen)?;
         let running = running(&config, &data, port.address(), &*sources.clock);
 
@@ -210,7 +217,7 @@ fn identity(config: &Config, data: &Path, sources: &Sources) -> anyhow::Result<I
         Some((certificate, key)) => Identity::read(certificate, key),
         // Clients judge a certificate by the real time, so a virtual clock must not date it.
         None => {
-            let now = SystemClock::default().now().max(sources.clock.now());
+            let now = SystemClock::default().now().max(sources.clock.wall());
             Folder::of(data)
                 .ready(now)
                 .context("making the development certificate")

@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod drain;
 pub mod files;
 pub mod listener;
+pub mod moved;
 pub mod output;
 pub mod provision;
 pub mod real;

@@ -29,7 +29,7 @@ pub enum Unauthenticated {
 pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<Principal, Unauthenticated> {
     let token = token_of(headers).ok_or(Unauthenticated::Missing)?;
     let claims = parts.tokens.verify(token).ok_or(Unauthenticated::Invalid)?;
-    if !token::is_current(&claims, parts.clock.now()) {
+    if !token::is_current(&claims, parts.clock.wall()) {
         return Err(Unauthenticated::Expired);
     }
     if claims.tid != parts.tenant.tenant_id || parts.grid.principal(&claims.appid).is_none() {

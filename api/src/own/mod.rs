@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::Shared;
 
 mod activity;
+mod clock;
 mod dead_letters;
 mod events;
 mod explain;
@@ -33,6 +34,8 @@ struct Value<T> {
 /// All of it.
 pub fn routes(parts: &Shared) -> Router<Shared> {
     let routes = Router::new()
+        .route("/clock", get(clock::show))
+        .route("/clock/advance", post(clock::advance))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters:redrive", post(dead_letters::redrive))
         .route("/events", get(events::tail))

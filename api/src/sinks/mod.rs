@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -89,6 +90,12 @@ impl Sinks {
         all
     }
 
+    /// How many requests are answered only when time has passed.
+    pub fn waiting_for_time(&self) -> u64 {
+        let waiting = |sink: &Arc<Sink>| sink.waiting_for_time.load(Ordering::Relaxed);
+        self.0.read().values().map(waiting).sum()
+    }
+
     /// Forgets a sink and all it received. Tells whether there was one.
     pub fn remove(&self, name: &str) -> bool {
         let removed = self.0.write().remove(name);
@@ -106,6 +113,8 @@ pub struct Sink {
     state: Mutex<SinkState>,
     arrived: Notify,
     behaviour_changed: Notify,
+    /// Requests that are answered when time has passed.
+    waiting_for_time: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -250,13 +259,31 @@ async fn carry_out(answer: Answer, sink: &Sink, clock: &dyn Clock) -> Response {
     match answer {
         Answer::Now(response) => response,
         Answer::Later { status, delay } => {
+            let _waits = Waits::at(sink);
             clock.sleep_until(clock.now() + delay).await;
             status.into_response()
         }
         Answer::Hang { generation } => {
+            let _waits = Waits::at(sink);
             sink.hang(generation, clock).await;
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
+    }
+}
+
+/// One request that waits for time, counted until it is answered or its sender leaves.
+struct Waits<'a>(&'a AtomicU64);
+
+impl<'a> Waits<'a> {
+    fn at(sink: &'a Sink) -> Self {
+        sink.waiting_for_time.fetch_add(1, Ordering::Relaxed);
+        Self(&sink.waiting_for_time)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

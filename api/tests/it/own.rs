@@ -333,6 +333,25 @@ async fn production_asks_for_a_token() {
 }
 
 #[tokio::test]
+async fn the_clock_is_not_moved_in_production_nor_when_it_cannot_be() {
+    let stack = Stack::start_as(Profile::Production).await;
+    let token = stack.token().await;
+    let mut request = own_request("POST", "clock/advance", r#"{"by":"PT1H"}"#);
+    request
+        .headers_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let refused = stack.ask(request).await.json_of(403);
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("development profile only"), "{message}");
+
+    let stack = Stack::start().await;
+    let shown = stack.own("GET", "clock", "").await.json_of(200);
+    assert_eq!(shown["movable"], false);
+    let refused = stack.own("POST", "clock/advance", r#"{"by":1}"#).await;
+    assert_eq!(refused.json_of(501)["error"]["code"], "NotSupported");
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_refused_in_our_own_shape() {
     let stack = Stack::start().await;
     let nowhere = stack.own("GET", "nowhere", "").await;

@@ -3,6 +3,7 @@
 //! Promise: every command writes its result to the standard output, as text or with `--output json`, everything else
 //! to the standard error stream, and ends with a documented number. Documented in docs/cli.md.
 
+mod clock;
 mod config;
 mod dead_letter;
 mod demo;
@@ -75,6 +76,9 @@ enum Command {
     /// See and send again what could not be delivered
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// See and move on the clock of a server in the development profile
+    #[command(subcommand)]
+    Clock(clock::Command),
     /// Check that everything is as it should be, and say what to do when it is not
     Doctor,
     /// Print every setting with its default and explanation
@@ -155,6 +159,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Sms(command) => on_one_core(sms::run(command, &config, output)),
         Command::Events(command) => on_one_core(events::run(command, &config, output)),
         Command::DeadLetter(command) => on_one_core(dead_letter::run(command, &config, output)),
+        Command::Clock(command) => on_one_core(clock::run(command, &config, output)),
         Command::Doctor => on_one_core(doctor::run(&config, output)),
         Command::Config => {
             config::run();

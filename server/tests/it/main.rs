@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cli;
+mod clock;
 mod cloud_events;
 mod crash;
 mod delivery;

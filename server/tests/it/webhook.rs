@@ -33,6 +33,7 @@ struct Inner {
 struct Behaviour {
     status: u16,
     answers_handshake: bool,
+    is_silent: bool,
 }
 
 /// A request that came.
@@ -65,6 +66,7 @@ impl Webhook {
         let behaviour = Mutex::new(Behaviour {
             status: 200,
             answers_handshake: true,
+            is_silent: false,
         });
         let inner = Arc::new(Inner {
             clock,
@@ -89,6 +91,12 @@ impl Webhook {
     /// Answers events with that status from now on.
     pub(crate) fn answering(self, status: u16) -> Self {
         self.inner.behaviour.lock().status = status;
+        self
+    }
+
+    /// Takes events from now on and never answers.
+    pub(crate) fn silent(self) -> Self {
+        self.inner.behaviour.lock().is_silent = true;
         self
     }
 
@@ -173,7 +181,11 @@ impl Inner {
         } else if received.is_event() {
             *response.status_mut() = http::StatusCode::from_u16(behaviour.status).unwrap();
         }
+        let is_silent = behaviour.is_silent && received.is_event();
         self.received.lock().push(received);
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         Ok(response)
     }
 }
