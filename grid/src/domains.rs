@@ -176,6 +176,12 @@ impl Grid {
         self.0.registry.read().domain(id).cloned()
     }
 
+    /// The domain that a source is, or is a topic of.
+    pub fn domain_of(&self, source: &ResourceId) -> Option<Arc<Domain>> {
+        let state = self.0.registry.read();
+        state.domain_of(source).cloned()
+    }
+
     /// The domains of a scope, by resource id.
     pub fn domains(&self, scope: &Scope) -> Vec<Arc<Domain>> {
         let state = self.0.registry.read();
@@ -206,6 +212,11 @@ impl Grid {
 impl State {
     pub(crate) fn domain(&self, id: &ResourceId) -> Option<&Arc<Domain>> {
         self.domains.get(id).map(|known| &known.domain)
+    }
+
+    pub(crate) fn domain_of(&self, source: &ResourceId) -> Option<&Arc<Domain>> {
+        let above = || self.domain_above(source).map(|(above, _)| &above.domain);
+        self.domain(source).or_else(above)
     }
 }
 

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::{Destination, EventSubscription, LaneId, ProvisioningState};
-use gridpost_model::{ResourceId, Secret};
+use gridpost_model::subscription::{DeliverySchema, Destination, EventSubscription, LaneId, ProvisioningState};
+use gridpost_model::{EventSchema, ResourceId, Secret};
 use gridpost_store::{Partition, StoreError};
 
 use crate::confirm::Handshaking;
@@ -140,6 +140,14 @@ impl Grid {
         Ok(after)
     }
 
+    /// The schema in which a source's events are delivered when nobody says another.
+    pub fn usual_delivery_schema(&self, source: &ResourceId) -> DeliverySchema {
+        match self.0.registry.read().input_schema(source) {
+            EventSchema::CloudEvents => DeliverySchema::CloudEvents,
+            EventSchema::EventGrid | EventSchema::Custom => DeliverySchema::EventGrid,
+        }
+    }
+
     /// One event subscription of a source, or of its system topic.
     pub fn event_subscription(
         &self,
@@ -208,6 +216,13 @@ impl Grid {
 }
 
 impl State {
+    /// The schema that a source's events come in. Services speak the Event Grid schema.
+    fn input_schema(&self, source: &ResourceId) -> EventSchema {
+        let topic = self.topics.get(source).map(|topic| &topic.ingress);
+        let ingress = topic.or_else(|| self.domain_of(source).map(|domain| &domain.ingress));
+        ingress.map_or(EventSchema::EventGrid, |ingress| ingress.input.schema())
+    }
+
     /// A system topic stands for its source.
     pub(crate) fn source_behind(&self, id: &ResourceId) -> ResourceId {
         self.system_topics
@@ -257,6 +272,8 @@ impl Inner {
         spec: SubscriptionSpec,
     ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
         let now = self.settings.clock.now();
+        let input = self.registry.read().input_schema(&source.id);
+        validation::check_schemas(input, spec.delivery_schema)?;
         let spec = validation::check(spec, source.kind, now, self.delivery.client())?;
         let before = self.registry.read().subscription(&source.id, name).cloned();
         let lane = match before

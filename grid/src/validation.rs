@@ -8,7 +8,7 @@ mod handler;
 
 use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{DeliverySchema, Destination};
-use gridpost_model::{RetryPolicy, Timestamp};
+use gridpost_model::{EventSchema, RetryPolicy, Timestamp};
 
 use crate::manage::Invalid;
 use crate::outbound::{BadUrl, Client};
@@ -40,7 +40,6 @@ pub(crate) fn check(
     client: &Client,
 ) -> Result<SubscriptionSpec, Invalid> {
     check_destination(&spec.destination, client)?;
-    check_schema(spec.delivery_schema)?;
     check_policy(spec.retry_policy)?;
     check_labels(&spec.labels)?;
     if spec.expires.is_some_and(|expires| expires <= now) {
@@ -82,13 +81,26 @@ fn check_destination(destination: &Destination, client: &Client) -> Result<(), I
     ))
 }
 
-/// Topics take the Event Grid schema so far, which cannot be delivered as somebody's own schema.
-fn check_schema(schema: DeliverySchema) -> Result<(), Invalid> {
-    if schema != DeliverySchema::Custom {
-        return Ok(());
-    }
-    let message = "The specified EventDeliverySchema value \"CustomInputSchema\" cannot be used in combination with the topic's input schema of EventGridSchema";
-    Err(Invalid::new("eventDeliverySchema", message))
+/// Which schemas events of a schema can be delivered in. Source: reference event-grid 1.4.
+pub(crate) fn check_schemas(input: EventSchema, delivery: DeliverySchema) -> Result<(), Invalid> {
+    let delivered = match delivery {
+        DeliverySchema::CloudEvents => return Ok(()),
+        DeliverySchema::EventGrid if input != EventSchema::CloudEvents => return Ok(()),
+        DeliverySchema::Custom if input == EventSchema::Custom => return Ok(()),
+        DeliverySchema::EventGrid => "EventGridSchema",
+        DeliverySchema::Custom => "CustomInputSchema",
+    };
+    let published = match input {
+        EventSchema::EventGrid => "EventGridSchema",
+        EventSchema::CloudEvents => "CloudEventSchemaV1_0",
+        EventSchema::Custom => "CustomEventSchema",
+    };
+    Err(Invalid::new(
+        "eventDeliverySchema",
+        format!(
+            "The specified EventDeliverySchema value \"{delivered}\" cannot be used in combination with the topic's input schema of {published}"
+        ),
+    ))
 }
 
 fn check_policy(policy: RetryPolicy) -> Result<(), Invalid> {
@@ -204,11 +216,25 @@ mod tests {
 
     #[test]
     fn section_1_4_the_combination_of_schemas_is_refused_in_the_words_of_the_service() {
-        let refused = refused(|spec| spec.delivery_schema = DeliverySchema::Custom).unwrap();
+        let refused = check_schemas(EventSchema::EventGrid, DeliverySchema::Custom).unwrap_err();
         assert_eq!(
             refused.message,
             "The specified EventDeliverySchema value \"CustomInputSchema\" cannot be used in combination with the topic's input schema of EventGridSchema"
         );
+        let allowed = [
+            (EventSchema::EventGrid, [true, true, false]),
+            (EventSchema::CloudEvents, [false, true, false]),
+            (EventSchema::Custom, [true, true, true]),
+        ];
+        let deliveries = [
+            DeliverySchema::EventGrid,
+            DeliverySchema::CloudEvents,
+            DeliverySchema::Custom,
+        ];
+        for (input, row) in allowed {
+            let pairs = deliveries.map(|delivery| check_schemas(input, delivery).is_ok());
+            assert_eq!(pairs, row, "{input:?}");
+        }
     }
 
     #[test]

@@ -22,12 +22,14 @@ use serde_json::{Value, json};
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
 use super::{
-    Answer, Call, empty, filter_body, handler_body, json, lists, ok, system_topics, topics,
+    Answer, Call, domains, empty, filter_body, handler_body, json, lists, ok, system_topics, topics,
 };
 use crate::problem::Refusal;
 
 /// The topic type of custom topics, as lists by topic type name it.
 const CUSTOM_TOPIC_TYPE: &str = "Microsoft.EventGrid.Topics";
+/// The topic type of domains and of their topics.
+const DOMAIN_TOPIC_TYPE: &str = "Microsoft.EventGrid.Domains";
 
 /// Routes that speak of event subscriptions.
 pub(super) async fn route(call: &Call<'_>) -> Answer {
@@ -56,19 +58,22 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
         ["eventsubscriptions", _, action] => {
             one(call, Place::extension(call), &names[1], Some(action)).await
         }
-        ["topics" | "systemtopics", _, "eventsubscriptions"] => {
-            list_of(call, &Place::nested(call)?)
+        ["domains", _, "topics", _, ref rest @ ..] => below(call, rest, 4).await,
+        ["topics" | "domains" | "systemtopics", _, ref rest @ ..] => below(call, rest, 2).await,
+        _ => Err(call.unknown_type()),
+    }
+}
+
+/// The routes below a topic, whose own path has `depth` segments; `rest` is what follows it.
+async fn below(call: &Call<'_>, rest: &[&str], depth: usize) -> Answer {
+    let place = Place::nested(call);
+    let name = call.address.names.get(depth + 1);
+    match (rest, name) {
+        (["eventsubscriptions"], _) => list_of(call, &place?),
+        (["eventsubscriptions", _], Some(name)) => one(call, place, name, None).await,
+        (["eventsubscriptions", _, action], Some(name)) => {
+            one(call, place, name, Some(action)).await
         }
-        ["topics" | "systemtopics", _, "eventsubscriptions", _] => {
-            one(call, Place::nested(call), &names[3], None).await
-        }
-        [
-            "topics" | "systemtopics",
-            _,
-            "eventsubscriptions",
-            _,
-            action,
-        ] => one(call, Place::nested(call), &names[3], Some(action)).await,
         _ => Err(call.unknown_type()),
     }
 }
@@ -104,26 +109,32 @@ impl Place {
     }
 
     fn nested(call: &Call<'_>) -> Result<Self, Refusal> {
-        let name = &call.address.names[1];
-        if call.address.words()[0] == "topics" {
-            let form = Form::Nested(topics::RESOURCE_TYPE);
-            Self::at(call, &topics::topic_id(call, name)?, form)
-        } else {
-            let form = Form::Nested(system_topics::RESOURCE_TYPE);
-            Self::at(call, &system_topics::topic_id(call, name)?, form)
-        }
+        let names = &call.address.names;
+        let (id, resource_type) = match call.address.words()[..] {
+            ["topics", ..] => (topics::topic_id(call, &names[1])?, topics::RESOURCE_TYPE),
+            ["domains", _, "topics", _, ..] => (
+                domains::domain_topic_id(call, &names[1], &names[3])?,
+                domains::TOPIC_TYPE,
+            ),
+            ["domains", ..] => (domains::domain_id(call, &names[1])?, domains::RESOURCE_TYPE),
+            _ => (
+                system_topics::topic_id(call, &names[1])?,
+                system_topics::RESOURCE_TYPE,
+            ),
+        };
+        Self::at(call, &id, Form::Nested(resource_type))
     }
 
     /// The place at an id that must exist; everything is spelled as it was first written.
     fn at(call: &Call<'_>, id: &ResourceId, form: Form) -> Result<Self, Refusal> {
-        let (parent, source, kind) = if let Some(topic) = call.parts.grid.topic(id) {
-            (topic.id.clone(), topic.id.clone(), TopicKind::Custom)
-        } else if let Some(topic) = call.parts.grid.system_topic(id) {
+        let (parent, source, kind) = if let Some(topic) = call.parts.grid.system_topic(id) {
             (
                 topic.id.clone(),
                 topic.source.clone(),
                 TopicKind::Communication,
             )
+        } else if let Some(Source { id, kind }) = call.parts.grid.source(id) {
+            (id.clone(), id, kind)
         } else if let Some(service) = call.parts.comms.resource(id) {
             (
                 service.id.clone(),
@@ -216,7 +227,8 @@ fn found(call: &Call<'_>, place: &Place, name: &str) -> Result<Arc<EventSubscrip
 }
 
 async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
-    let spec = call.body::<PutBody>()?.into_spec()?;
+    let schema = call.parts.grid.usual_delivery_schema(&place.source.id);
+    let spec = call.body::<PutBody>()?.into_spec(schema)?;
     let (made, _) = call
         .parts
         .grid
@@ -283,9 +295,12 @@ fn whole(call: &Call<'_>) -> Result<Scope, Refusal> {
 }
 
 fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> bool {
-    let own = match call.parts.grid.topic(&one.source) {
-        Some(_) => CUSTOM_TOPIC_TYPE,
-        None => COMMUNICATION_TOPIC_TYPE,
+    let own = if call.parts.grid.topic(&one.source).is_some() {
+        CUSTOM_TOPIC_TYPE
+    } else if call.parts.grid.domain_of(&one.source).is_some() {
+        DOMAIN_TOPIC_TYPE
+    } else {
+        COMMUNICATION_TOPIC_TYPE
     };
     own.eq_ignore_ascii_case(topic_type)
 }
@@ -293,8 +308,13 @@ fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> boo
 /// Subscriptions of a global source are in every location, because `az` does not ask for `global` with a topic type.
 fn is_in(call: &Call<'_>, one: &EventSubscription, location: &str) -> bool {
     let plain = |text: &str| text.replace(' ', "").to_ascii_lowercase();
-    let topic = call.parts.grid.topic(&one.source);
-    topic.is_none_or(|topic| plain(&topic.location) == plain(location))
+    let is_here = |own: &str| plain(own) == plain(location);
+    let grid = &call.parts.grid;
+    match (grid.topic(&one.source), grid.domain_of(&one.source)) {
+        (Some(topic), _) => is_here(&topic.location),
+        (None, Some(domain)) => is_here(&domain.location),
+        (None, None) => true,
+    }
 }
 
 fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::envelope::Tags;
 use super::{
-    Answer, Call, communication, empty, json, lists, ok, providers, system_topics, topics,
+    Answer, Call, communication, domains, empty, json, lists, ok, providers, system_topics, topics,
 };
 use crate::problem::Refusal;
 
@@ -183,6 +183,7 @@ fn resources(call: &Call<'_>, group: Option<&str>) -> Answer {
     };
     let mut all = communication::all(call, &scope);
     all.extend(topics::all(call, &scope));
+    all.extend(domains::all(call, &scope));
     all.extend(system_topics::all(call, &scope));
     let wanted = call
         .query("$filter")

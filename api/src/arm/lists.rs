@@ -10,29 +10,49 @@ use crate::problem::Refusal;
 
 /// Answers with the part of `all` that was asked for. Each element has a `name`.
 pub(super) fn answer(call: &Call<'_>, all: Vec<Value>) -> Answer {
+    answer_some(call, &all, name_of, Value::clone)
+}
+
+/// The elements of one answer at most; the service allows `$top` as much, and our lists have no other bound.
+const PAGE: usize = 100;
+
+/// There are no private endpoints, so nothing is listed and none can be approved.
+pub(super) fn of_private_links(call: &Call<'_>) -> Answer {
+    if *call.method() == http::Method::GET {
+        return ok(json!({"value": []}));
+    }
+    Err(Refusal::not_implemented("A private endpoint connection"))
+}
+
+/// The same for what is costly to show: only what the answer holds is.
+pub(super) fn answer_some<T>(
+    call: &Call<'_>,
+    all: &[T],
+    name_of: impl Fn(&T) -> &str,
+    shown: impl Fn(&T) -> Value,
+) -> Answer {
     let clause = call
         .query("$filter")
         .map(|text| Clause::parse(&text))
         .transpose()?;
-    let wanted = |one: &Value| {
+    let wanted = |one: &&T| {
         clause
             .as_ref()
             .is_none_or(|clause| clause.holds(name_of(one)))
     };
-    let mut rest: Vec<Value> = all.into_iter().filter(wanted).collect();
-    let start = number(call, "$skiptoken")?.unwrap_or(0).min(rest.len());
-    let mut page = rest.split_off(start);
-    let top = number(call, "$top")?.unwrap_or(usize::MAX);
+    let start = number(call, "$skiptoken")?.unwrap_or(0);
+    let top = number(call, "$top")?.unwrap_or(PAGE).min(PAGE);
     if top == 0 {
         return Err(Refusal::invalid_field(
             "$top",
             "The query parameter '$top' must be at least 1.",
         ));
     }
-    if page.len() <= top {
+    let mut rest = all.iter().filter(wanted).skip(start);
+    let page: Vec<Value> = rest.by_ref().take(top).map(shown).collect();
+    if rest.next().is_none() {
         return ok(json!({"value": page}));
     }
-    page.truncate(top);
     ok(json!({"value": page, "nextLink": next_link(call, start + top)}))
 }
 

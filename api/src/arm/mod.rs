@@ -21,10 +21,12 @@ use crate::{Parts, Shared, origin, path, publish, version};
 
 mod address;
 mod communication;
+mod domains;
 mod envelope;
 mod event_subscriptions;
 mod filter_body;
 mod groups;
+mod ingress_body;
 mod handler_body;
 mod lists;
 mod providers;
@@ -103,6 +105,7 @@ impl Call<'_> {
     async fn route_event_grid(&self) -> Answer {
         match self.address.words().first() {
             Some(&"topics") if self.address.names.len() < 4 => topics::route(self).await,
+            Some(&"domains") => domains::route(self).await,
             Some(&"systemtopics") if self.address.names.len() < 4 => {
                 system_topics::route(self).await
             }

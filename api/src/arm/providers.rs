@@ -32,13 +32,14 @@ const PROVIDERS: &[Provider] = &[
         versions: &["2025-02-15", "2022-06-15", "2021-10-15-preview"],
         types: &[
             "topics",
+            "domains",
+            "domains/topics",
             "systemTopics",
             "eventSubscriptions",
             "topicTypes",
             "extensionTopics",
         ],
         planned: &[
-            "domains",
             "namespaces",
             "partnerConfigurations",
             "partnerDestinations",
@@ -125,8 +126,8 @@ mod tests {
 
     #[test]
     fn what_the_real_service_has_is_known_by_name() {
-        assert!(is_planned("microsoft.eventgrid/Domains/topics"));
+        assert!(is_planned("microsoft.eventgrid/Namespaces/topics"));
         assert!(!is_planned("Microsoft.EventGrid/topics"));
-        assert!(!is_planned("Microsoft.Nothing/domains"));
+        assert!(!is_planned("Microsoft.Nothing/namespaces"));
     }
 }

@@ -102,8 +102,8 @@ where
 }
 
 impl PutBody {
-    /// What the grid is asked for; what is not said takes its default.
-    pub(super) fn into_spec(self) -> Result<SubscriptionSpec, Refusal> {
+    /// What the grid is asked for; what is not said takes its default. `schema` is that of the source's events.
+    pub(super) fn into_spec(self, schema: DeliverySchema) -> Result<SubscriptionSpec, Refusal> {
         let patch = PatchBody(self.properties).into_patch()?;
         let destination = patch.destination.ok_or_else(|| {
             let message = "The destination of an event subscription needs an endpoint URL.";
@@ -120,7 +120,7 @@ impl PutBody {
             filter,
             labels: patch.labels.unwrap_or_default(),
             expires: given(patch.expires),
-            delivery_schema: patch.delivery_schema.unwrap_or(DeliverySchema::EventGrid),
+            delivery_schema: patch.delivery_schema.unwrap_or(schema),
             retry_policy: RetryPolicy {
                 max_attempts: policy.max_attempts.unwrap_or(default.max_attempts),
                 time_to_live_minutes: minutes,

@@ -1,21 +1,20 @@
 //! `Microsoft.EventGrid/topics`.
 //!
-//! Promise: PUT answers 201 whether or not the topic existed, because the Python client takes nothing else. What
-//! would change who may reach a topic is refused rather than ignored.
+//! Promise: PUT answers 201 whether or not the topic existed, because the Python client takes nothing else.
+//! Not here: the properties it shares with domains (`ingress_body`).
 //! Source: reference management 5 and 5.1, event-grid 3.2.
 
 use std::sync::Arc;
 
-use gridpost_grid::intake::{IngressPatch, IngressSpec};
 use gridpost_grid::scope::Scope;
 use gridpost_grid::topics::{Topic, TopicPatch, TopicSpec};
-use gridpost_model::mapping::InputSchema;
-use gridpost_model::{ResourceId, WhichKey};
+use gridpost_model::ResourceId;
 use http::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::envelope::{Tags, Tracked};
+use super::ingress_body::{self, Identity, IngressBody};
 use super::{Answer, Call, empty, json, lists, ok};
 use crate::problem::Refusal;
 
@@ -41,8 +40,18 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
             call.parts.grid.delete_topic(&one()?).await?;
             empty(StatusCode::NO_CONTENT)
         }
-        (&Method::POST, ["topics", _, "listkeys"]) => ok(keys(&*found(call, &one()?)?)),
+        (&Method::POST, ["topics", _, "listkeys"]) => {
+            ok(ingress_body::keys(&found(call, &one()?)?.ingress.keys))
+        }
         (&Method::POST, ["topics", _, "regeneratekey"]) => regenerate_key(call, &one()?).await,
+        (
+            _,
+            [
+                "topics",
+                _,
+                "privateendpointconnections" | "privatelinkresources",
+            ],
+        ) => lists::of_private_links(call),
         (_, ["topics", _, "eventsubscriptions"]) => super::event_subscriptions::route(call).await,
         (_, ["topics", ..]) if words.len() < 3 => Err(call.not_allowed()),
         _ => Err(call.unknown_type()),
@@ -78,85 +87,15 @@ struct TopicBody {
     tags: Option<Tags>,
     identity: Option<Identity>,
     #[serde(default)]
-    properties: Properties,
-}
-
-#[derive(Deserialize)]
-struct Identity {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Properties {
-    input_schema: Option<String>,
-    input_schema_mapping: Option<Value>,
-    public_network_access: Option<String>,
-    inbound_ip_rules: Option<Vec<Value>>,
-    disable_local_auth: Option<bool>,
-}
-
-impl TopicBody {
-    fn check(&self) -> Result<(), Refusal> {
-        let identity = self
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.kind.as_deref());
-        if identity.is_some_and(|kind| !kind.eq_ignore_ascii_case("None")) {
-            return Err(Refusal::not_supported_field("identity"));
-        }
-        let properties = &self.properties;
-        let access = properties.public_network_access.as_deref();
-        if access.is_some_and(|access| !access.eq_ignore_ascii_case("Enabled")) {
-            return Err(Refusal::not_supported_field(
-                "properties.publicNetworkAccess",
-            ));
-        }
-        if properties
-            .inbound_ip_rules
-            .as_ref()
-            .is_some_and(|rules| !rules.is_empty())
-        {
-            return Err(Refusal::not_supported_field("properties.inboundIpRules"));
-        }
-        if properties.input_schema_mapping.is_some() {
-            return Err(Refusal::not_supported_field(
-                "properties.inputSchemaMapping",
-            ));
-        }
-        Ok(())
-    }
-
-    fn input_schema(&self) -> Result<InputSchema, Refusal> {
-        let Some(text) = &self.properties.input_schema else {
-            return Ok(InputSchema::EventGrid);
-        };
-        let known = [
-            ("EventGridSchema", InputSchema::EventGrid),
-            ("CloudEventSchemaV1_0", InputSchema::CloudEvents),
-            ("CustomEventSchema", InputSchema::Custom(None)),
-        ];
-        let found = known
-            .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
-        found.map(|(_, schema)| schema).ok_or_else(|| {
-            let message = format!("The input schema '{text}' is unknown; use 'EventGridSchema'.");
-            Refusal::invalid_field("properties.inputSchema", message)
-        })
-    }
+    properties: Option<IngressBody>,
 }
 
 async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     let group = call.require_group(&id)?;
     let body: TopicBody = call.body()?;
-    body.check()?;
+    ingress_body::check_identity(body.identity.as_ref())?;
     let spec = TopicSpec {
-        ingress: IngressSpec {
-            input: Some(body.input_schema()?),
-            disable_local_auth: body.properties.disable_local_auth.unwrap_or(false),
-            ..IngressSpec::default()
-        },
+        ingress: body.properties.unwrap_or_default().into_spec()?,
         // `az` leaves it out when nobody names one.
         location: body.location.unwrap_or_else(|| group.location.clone()),
         tags: body.tags.unwrap_or_default(),
@@ -167,70 +106,30 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
 
 async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     let body: TopicBody = call.body()?;
-    body.check()?;
+    ingress_body::check_identity(body.identity.as_ref())?;
     let patch = TopicPatch {
         tags: body.tags,
-        ingress: IngressPatch {
-            disable_local_auth: body.properties.disable_local_auth,
-            ..IngressPatch::default()
-        },
+        ingress: body.properties.unwrap_or_default().into_patch()?,
     };
     ok(shown(call, &*call.parts.grid.patch_topic(id, patch).await?))
 }
 
 fn shown(call: &Call<'_>, topic: &Topic) -> Value {
-    let properties = json!({
-        "provisioningState": "Succeeded",
-        // Host names per topic do not resolve everywhere; a path always does.
-        "endpoint": format!("{}/topics/{}/api/events", call.base, topic.id.name()),
-        "inputSchema": schema_name(&topic.ingress.input),
-        "publicNetworkAccess": "Enabled", "minimumTlsVersionAllowed": "1.2",
-        "disableLocalAuth": topic.ingress.disable_local_auth,
-    });
-    let mut shown = Tracked::new(
+    let mut properties = ingress_body::shown(call, &topic.ingress, "topics", topic.id.name());
+    properties["metricResourceId"] = topic.metric_id.clone().into();
+    let tracked = Tracked::new(
         &topic.id,
         RESOURCE_TYPE,
         (&topic.location, &topic.tags),
         (topic.created, topic.updated),
         properties,
-    )
-    .shown();
-    shown["sku"] = json!({"name": "Basic"});
-    shown["kind"] = "Azure".into();
-    shown["identity"] = json!({"type": "None"});
-    shown
-}
-
-fn schema_name(schema: &InputSchema) -> &'static str {
-    match schema {
-        InputSchema::EventGrid => "EventGridSchema",
-        InputSchema::CloudEvents => "CloudEventSchemaV1_0",
-        InputSchema::Custom(_) => "CustomEventSchema",
-    }
-}
-
-fn keys(topic: &Topic) -> Value {
-    json!({"key1": topic.ingress.keys.first.reveal(), "key2": topic.ingress.keys.second.reveal()})
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RegenerateBody {
-    key_name: Option<String>,
+    );
+    ingress_body::complete(tracked.shown())
 }
 
 async fn regenerate_key(call: &Call<'_>, id: &ResourceId) -> Answer {
     found(call, id)?;
-    let body: RegenerateBody = call.body()?;
-    let which = match body.key_name.as_deref() {
-        Some(text) if text.eq_ignore_ascii_case("key1") => WhichKey::First,
-        Some(text) if text.eq_ignore_ascii_case("key2") => WhichKey::Second,
-        _ => {
-            let message = "The property 'keyName' must be 'key1' or 'key2'.";
-            return Err(Refusal::invalid_field("keyName", message));
-        }
-    };
-    ok(keys(
-        &*call.parts.grid.regenerate_topic_key(id, which).await?,
-    ))
+    let which = ingress_body::which_key(call)?;
+    let topic = call.parts.grid.regenerate_topic_key(id, which).await?;
+    ok(ingress_body::keys(&topic.ingress.keys))
 }
