@@ -59,6 +59,8 @@ pub struct Parts {
     pub host_names: Vec<String>,
     /// How the store and the process are doing.
     pub watch: Arc<dyn operations::Watch>,
+    /// What a publisher may send at once.
+    pub publish_limits: publish::Limits,
 }
 
 /// Which rules apply to whoever connects.

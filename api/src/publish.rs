@@ -62,12 +62,12 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
     if head.method == Method::OPTIONS {
         return Ok(schema_probe(parts, &intake.input));
     }
-    let limits = Limits::default();
+    let limits = &parts.publish_limits;
     let body = read_body(&head.headers, body, limits.body_bytes).await?;
     let reading = Reading {
         headers: &head.headers,
         route: &Route::of(&intake),
-        limits: &limits,
+        limits,
         now: parts.clock.now(),
         chance: &*parts.chance,
     };

@@ -111,6 +111,7 @@ impl Server {
             base_url: running.url.clone(),
             host_names: config.host_names.clone(),
             watch: Arc::new(ProcessWatch::new(store.clone())),
+            publish_limits: config.publish.limits(),
         });
         let listener = port.serve(surfaces, tls, &config.listener, &supervisor);
         if let Err(error) = running.leave(&data) {

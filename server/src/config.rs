@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gridpost_api::publish::Limits;
 use gridpost_model::Secret;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -39,6 +40,8 @@ pub struct Config {
     pub listener: Listener,
     /// `[drain]`
     pub drain: Drain,
+    /// `[publish]`
+    pub publish: Publish,
     /// `[store]`
     pub store: Store,
     /// `[outbound]`
@@ -119,6 +122,46 @@ impl Listener {
     /// How long a client may take to send a request's headers.
     pub fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_seconds)
+    }
+}
+
+/// `[publish]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    max_body_bytes: usize,
+    max_event_bytes: usize,
+    max_batch_events: usize,
+}
+
+impl Publish {
+    /// A body of these bounds fits one record of the journal, envelopes included.
+    const MAX_BODY_BYTES: usize = 4_000_000;
+    const MAX_BATCH_EVENTS: usize = 10_000;
+
+    /// What a publisher may send at once.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body_bytes: self.max_body_bytes,
+            event_bytes: self.max_event_bytes,
+            events: self.max_batch_events,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            ("max_body_bytes", self.max_body_bytes, Self::MAX_BODY_BYTES),
+            ("max_event_bytes", self.max_event_bytes, Self::MAX_BODY_BYTES),
+            ("max_batch_events", self.max_batch_events, Self::MAX_BATCH_EVENTS),
+        ];
+        for (name, value, most) in bounds {
+            if !(1..=most).contains(&value) {
+                return Err(ConfigError::BadValue(format!(
+                    "publish.{name} must be between 1 and {most}, not {value}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -421,6 +464,7 @@ impl Config {
                 "tls.certificate_file and tls.key_file belong together: set both or neither".into(),
             ));
         }
+        self.publish.check()?;
         Ok(self)
     }
 
@@ -550,6 +594,18 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:8480".parse().unwrap());
         assert_eq!(config.profile, Profile::Development);
         config.check_address().unwrap();
+    }
+
+    #[test]
+    fn the_limits_of_publishing_have_limits_themselves() {
+        let config = with_file("[publish]\nmax_batch_events = 10\n").unwrap();
+        assert_eq!(config.publish.limits().events, 10);
+        let default = Limits::default();
+        assert_eq!(config.publish.limits().body_bytes, default.body_bytes);
+        assert_eq!(config.publish.limits().event_bytes, default.event_bytes);
+        for wrong in ["max_batch_events = 0", "max_body_bytes = 5000000"] {
+            assert!(with_file(&format!("[publish]\n{wrong}\n")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Stack {
             base_url: format!("http://{HOST}"),
             host_names: vec!["LOCALHOST".into(), "gridpost-box".into()],
             watch: Arc::new(NoWatch),
+            publish_limits: gridpost_api::publish::Limits::default(),
         };
         let stack = Self {
             clock,
