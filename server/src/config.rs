@@ -151,8 +151,16 @@ impl Publish {
     fn check(&self) -> Result<(), ConfigError> {
         let bounds = [
             ("max_body_bytes", self.max_body_bytes, Self::MAX_BODY_BYTES),
-            ("max_event_bytes", self.max_event_bytes, Self::MAX_BODY_BYTES),
-            ("max_batch_events", self.max_batch_events, Self::MAX_BATCH_EVENTS),
+            (
+                "max_event_bytes",
+                self.max_event_bytes,
+                Self::MAX_BODY_BYTES,
+            ),
+            (
+                "max_batch_events",
+                self.max_batch_events,
+                Self::MAX_BATCH_EVENTS,
+            ),
         ];
         for (name, value, most) in bounds {
             if !(1..=most).contains(&value) {
@@ -604,7 +612,10 @@ mod tests {
         assert_eq!(config.publish.limits().body_bytes, default.body_bytes);
         assert_eq!(config.publish.limits().event_bytes, default.event_bytes);
         for wrong in ["max_batch_events = 0", "max_body_bytes = 5000000"] {
-            assert!(with_file(&format!("[publish]\n{wrong}\n")).is_err(), "{wrong}");
+            assert!(
+                with_file(&format!("[publish]\n{wrong}\n")).is_err(),
+                "{wrong}"
+            );
         }
     }
 
