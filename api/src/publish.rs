@@ -18,6 +18,7 @@ use gridpost_model::InputSchema;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use http_body_util::LengthLimitError;
 
+use self::account::Account;
 use self::body::Reading;
 use self::credential::authenticate;
 use self::route::Route;
@@ -25,6 +26,7 @@ use crate::origin::Caller;
 use crate::problem::PublishRefusal;
 use crate::{Parts, origin};
 
+mod account;
 mod body;
 mod credential;
 mod route;
@@ -41,13 +43,16 @@ pub fn is_for_us(request: &Request) -> bool {
 
 /// Answers a request to the publish endpoint.
 pub async fn answer(parts: &Parts, request: Request) -> Response {
-    match handle(parts, request).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.answer(parts),
-    }
+    let mut account = Account::open(parts, &request);
+    let done = handle(parts, request, &mut account).await;
+    account.close(parts, done)
 }
 
-async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefusal> {
+async fn handle(
+    parts: &Parts,
+    request: Request,
+    account: &mut Account,
+) -> Result<Response, PublishRefusal> {
     let (head, body) = request.into_parts();
     match head.method {
         Method::POST | Method::OPTIONS => (),
@@ -56,6 +61,7 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
     }
     let intake = Door::of(&head.uri, &head.headers)
         .and_then(|door| door.intake(&parts.grid))
+        .map(|intake| account.is_for(intake))
         .ok_or_else(|| not_found(parts, &head))?;
     admit(parts, &intake, &head)?;
     authenticate(parts, &intake, &head)?;
@@ -71,7 +77,8 @@ async fn handle(parts: &Parts, request: Request) -> Result<Response, PublishRefu
         now: parts.clock.now(),
         chance: &*parts.chance,
     };
-    let events = reading.events(&intake.input, &body)?;
+    let mut events = reading.events(&intake.input, &body)?;
+    account.carries(parts, &mut events);
     parts
         .grid
         .publish(&intake, events)

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use gridpost_model::{Event, Timestamp};
+use gridpost_model::{Event, Timestamp, TraceContext};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -117,7 +117,11 @@ fn event(reading: &Reading<'_>, object: &str) -> Result<Event, PublishRefusal> {
     };
     let json = object.to_owned().into();
     let event = Event::cloud_event(json, reading.now).map_err(|_| WORDS.no_event())?;
-    Ok(Event { topic, ..event })
+    Ok(Event {
+        topic,
+        trace: attributes.trace(),
+        ..event
+    })
 }
 
 /// The attributes of one event, as they stand in the text.
@@ -132,12 +136,21 @@ struct Attributes<'a> {
     dataschema: Field<'a>,
     datacontenttype: Field<'a>,
     data_base64: Field<'a>,
+    /// Of the extension for distributed tracing. One that is none is somebody's own attribute.
+    traceparent: Field<'a>,
     has_data: bool,
     /// The first name that no attribute can have.
     unexpected: Option<Name<'a>>,
 }
 
 impl Attributes<'_> {
+    fn trace(&self) -> Option<TraceContext> {
+        match &self.traceparent {
+            Field::Text(text) => text.parse().ok(),
+            Field::Absent | Field::Other(_) => None,
+        }
+    }
+
     /// The source, once all required attributes are there. The service looks at them in this order, and calls the type
     /// by its other name.
     fn required_source(&self) -> Result<&str, PublishRefusal> {
@@ -199,6 +212,7 @@ impl<'de> Visitor<'de> for AttributesVisitor {
                 "dataschema" => &mut found.dataschema,
                 "datacontenttype" => &mut found.datacontenttype,
                 "data_base64" => &mut found.data_base64,
+                "traceparent" => &mut found.traceparent,
                 other => {
                     let value: &RawValue = map.next_value()?;
                     if other == "data" {
