@@ -4,6 +4,7 @@
 
 mod control;
 mod delivery;
+mod domains;
 mod endpoint;
 mod explain;
 mod options;
