@@ -4,18 +4,26 @@
 //! and the length of the subject, not with the number of subscriptions.
 //! Not here: the meaning of a filter (`model::filter`), why one refused (`explain`).
 //!
-//! An event's type picks a shelf by hash. On a shelf, each subscription stands in one radix tree, under its prefix or
-//! its reversed suffix, whichever fewer subscriptions share. What the trees find is then asked for the whole filter.
+//! An event's type picks a shelf by hash. On a shelf, each subscription stands in one bucket of a radix tree, under its
+//! prefix or its reversed suffix, whichever fewer subscriptions share. In a bucket, those whose advanced filters want a
+//! value to be equal stand in a hash table under that value. What is found so is then asked for the whole filter.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gridpost_model::filter::{TopicKind, significant};
+use gridpost_model::filter::{AdvancedFilter, Clause, Content, TopicKind, lookup, significant};
 use gridpost_model::subscription::{EventSubscription, LaneId};
 use gridpost_model::{Event, Filter, event_type};
 use smallvec::SmallVec;
 
 use crate::radix::Radix;
+use bucket::Bucket;
+use values::{KeyNumber, Keys, Values};
+
+mod bucket;
+#[cfg(test)]
+mod reference;
+mod values;
 
 /// The lanes of an event. Few events have more than four.
 pub type Lanes = SmallVec<[LaneId; 4]>;
@@ -25,6 +33,8 @@ pub type Lanes = SmallVec<[LaneId; 4]>;
 pub struct TopicIndex {
     kind: TopicKind,
     entries: Vec<Entry>,
+    /// What advanced filters ask for.
+    keys: Keys,
     by_type: HashMap<Box<str>, Shelf>,
     /// Those that list no types.
     untyped: Shelf,
@@ -33,16 +43,28 @@ pub struct TopicIndex {
 #[derive(Debug)]
 struct Entry {
     lane: LaneId,
+    /// Without its advanced filters.
     filter: Filter,
+    /// The advanced filters, those first that do not need the event's JSON.
+    clauses: Box<[Asked]>,
+}
+
+/// An advanced filter, and the number of its key.
+#[derive(Debug)]
+struct Asked {
+    key: KeyNumber,
+    clause: Clause,
 }
 
 /// Subscriptions for one event type.
 #[derive(Debug, Default)]
 struct Shelf {
     /// No condition on the subject.
-    unconditional: Vec<u32>,
+    unconditional: Bucket,
     prefixes: Trees,
     suffixes: Trees,
+    /// What the trees lead to.
+    buckets: Vec<Bucket>,
 }
 
 /// The same search twice, because case counts for some subscriptions and not for others.
@@ -58,16 +80,18 @@ impl TopicIndex {
         kind: TopicKind,
         subscriptions: impl IntoIterator<Item = &'a Arc<EventSubscription>>,
     ) -> Self {
-        let entries: Vec<Entry> = subscriptions
-            .into_iter()
-            .map(|one| Entry {
-                lane: one.lane,
-                filter: one.filter.clone(),
-            })
+        let subscriptions: Vec<_> = subscriptions.into_iter().collect();
+        let advanced = subscriptions.iter().flat_map(|one| &one.filter.advanced);
+        let keys = Keys::of(advanced.map(|one| &*one.key));
+        let numbers = keys.numbers();
+        let entries = subscriptions
+            .iter()
+            .map(|one| Entry::of(one, &numbers))
             .collect();
         let mut index = Self {
             kind,
             entries,
+            keys,
             by_type: HashMap::new(),
             untyped: Shelf::default(),
         };
@@ -77,40 +101,50 @@ impl TopicIndex {
 
     fn arrange(&mut self) {
         let shared = Shared::count(self.kind, &self.entries);
-        for (number, entry) in (0..).zip(&self.entries) {
-            match &entry.filter.included_event_types {
-                None => self
-                    .untyped
-                    .place(self.kind, number, &entry.filter, &shared),
+        let (mut untyped, mut by_type) = (Draft::default(), HashMap::<_, Draft>::new());
+        for (number, Entry { filter, .. }) in (0..).zip(&self.entries) {
+            match &filter.included_event_types {
+                None => untyped.place(self.kind, number, filter, &shared),
                 Some(types) => {
                     let mut types: Vec<_> =
                         types.iter().map(|one| one.to_ascii_lowercase()).collect();
                     types.sort_unstable();
                     types.dedup();
                     for one in types {
-                        let shelf = self.by_type.entry(one.into()).or_default();
-                        shelf.place(self.kind, number, &entry.filter, &shared);
+                        let draft = by_type.entry(one.into()).or_default();
+                        draft.place(self.kind, number, filter, &shared);
                     }
                 }
             }
         }
+        self.untyped = untyped.finish(&self.entries);
+        self.by_type = by_type
+            .into_iter()
+            .map(|(name, draft)| (name, draft.finish(&self.entries)))
+            .collect();
     }
 
     /// The lanes that want the event, each once.
     pub fn matches(&self, event: &Event) -> Lanes {
+        self.matches_content(event, &Content::of(event))
+    }
+
+    fn matches_content(&self, event: &Event, content: &Content<'_>) -> Lanes {
+        let values = Values::new(content, &self.keys);
         let mut lanes = Lanes::new();
         let mut ask = |number: u32| {
             let entry = &self.entries[number as usize];
-            if entry.filter.refusal(self.kind, event).is_none() {
+            if entry.wants(self.kind, event, &values) {
                 lanes.push(entry.lane);
             }
         };
         let subject = significant(self.kind, &event.subject);
         if let Some(shelf) = self.shelf(&event.event_type) {
-            shelf.visit(subject, &event.subject, &mut ask);
+            shelf.visit(subject, &event.subject, &values, &mut ask);
         }
         if self.kind == TopicKind::Custom || event_type::in_default_set(&event.event_type) {
-            self.untyped.visit(subject, &event.subject, &mut ask);
+            self.untyped
+                .visit(subject, &event.subject, &values, &mut ask);
         }
         lanes
     }
@@ -136,36 +170,109 @@ impl TopicIndex {
     }
 }
 
-impl Shelf {
+impl Entry {
+    fn of(subscription: &EventSubscription, numbers: &HashMap<&str, KeyNumber>) -> Self {
+        let mut filter = subscription.filter.clone();
+        let mut advanced = std::mem::take(&mut filter.advanced);
+        advanced.sort_by_key(|one| !lookup::is_in_envelope(&one.key));
+        let asked = |one: &AdvancedFilter| Asked {
+            key: numbers[&*one.key],
+            clause: Clause::of(one),
+        };
+        Self {
+            lane: subscription.lane,
+            filter,
+            clauses: advanced.iter().map(asked).collect(),
+        }
+    }
+
+    fn wants(&self, kind: TopicKind, event: &Event, values: &Values<'_, '_>) -> bool {
+        let on_arrays = self.filter.advanced_on_arrays;
+        let holds = |one: &Asked| values.ask(one.key, |found| one.clause.holds(found, on_arrays));
+        self.filter.takes_envelope(kind, event) && self.clauses.iter().all(holds)
+    }
+}
+
+/// A shelf that is being filled.
+#[derive(Default)]
+struct Draft {
+    unconditional: Vec<u32>,
+    prefixes: Trees,
+    suffixes: Trees,
+    /// The bucket of each condition: whether case counts, and the prefix, or the reversed suffix.
+    by_prefix: HashMap<(bool, Vec<u8>), u32>,
+    by_suffix: HashMap<(bool, Vec<u8>), u32>,
+    buckets: Vec<Vec<u32>>,
+}
+
+impl Draft {
     fn place(&mut self, kind: TopicKind, number: u32, filter: &Filter, shared: &Shared) {
         let prefix = significant(kind, &filter.subject_begins_with);
         let suffix = &filter.subject_ends_with;
         let exact = filter.is_subject_case_sensitive;
-        if prefix.is_empty() && suffix.is_empty() {
+        let (key, trees, places) = if prefix.is_empty() && suffix.is_empty() {
             self.unconditional.push(number);
+            return;
         } else if shared.prefix_is_rarer(prefix, suffix) {
-            self.prefixes.insert(prefix.bytes(), exact, number);
+            let key = as_compared(prefix.bytes(), exact);
+            (key, &mut self.prefixes, &mut self.by_prefix)
         } else {
-            self.suffixes.insert(suffix.bytes().rev(), exact, number);
+            let key = as_compared(suffix.bytes().rev(), exact);
+            (key, &mut self.suffixes, &mut self.by_suffix)
+        };
+        let next = u32::try_from(self.buckets.len()).expect("there are fewer buckets than entries");
+        let bucket = *places.entry((exact, key)).or_insert_with_key(|(_, key)| {
+            trees.insert(key, exact, next);
+            next
+        });
+        if bucket == next {
+            self.buckets.push(Vec::new());
         }
+        self.buckets[bucket as usize].push(number);
     }
 
+    fn finish(self, entries: &[Entry]) -> Shelf {
+        let buckets = self.buckets.into_iter();
+        Shelf {
+            unconditional: Bucket::of(self.unconditional, entries),
+            prefixes: self.prefixes,
+            suffixes: self.suffixes,
+            buckets: buckets.map(|all| Bucket::of(all, entries)).collect(),
+        }
+    }
+}
+
+fn as_compared(key: impl Iterator<Item = u8>, exact: bool) -> Vec<u8> {
+    if exact {
+        key.collect()
+    } else {
+        key.map(|byte| byte.to_ascii_lowercase()).collect()
+    }
+}
+
+impl Shelf {
     /// Visits whoever may want the subject. A suffix is compared with the whole of it, a prefix with its significant part.
-    fn visit(&self, significant: &str, whole: &str, visit: &mut impl FnMut(u32)) {
-        self.unconditional.iter().copied().for_each(&mut *visit);
-        self.prefixes.visit(significant.bytes(), visit);
-        self.suffixes.visit(whole.bytes().rev(), visit);
+    fn visit(
+        &self,
+        significant: &str,
+        whole: &str,
+        values: &Values<'_, '_>,
+        visit: &mut impl FnMut(u32),
+    ) {
+        self.unconditional.visit(values, visit);
+        let mut open = |bucket: u32| self.buckets[bucket as usize].visit(values, &mut *visit);
+        self.prefixes.visit(significant.bytes(), &mut open);
+        self.suffixes.visit(whole.bytes().rev(), &mut open);
     }
 }
 
 impl Trees {
-    fn insert(&mut self, key: impl Iterator<Item = u8>, exact: bool, number: u32) {
-        if exact {
-            self.exact.insert(&key.collect::<Vec<_>>(), number);
-        } else {
-            let folded: Vec<_> = key.map(|byte| byte.to_ascii_lowercase()).collect();
-            self.folded.insert(&folded, number);
-        }
+    fn insert(&mut self, key: &[u8], exact: bool, bucket: u32) {
+        let tree = match exact {
+            true => &mut self.exact,
+            false => &mut self.folded,
+        };
+        tree.insert(key, bucket);
     }
 
     fn visit(&self, text: impl Iterator<Item = u8> + Clone, visit: &mut impl FnMut(u32)) {

@@ -129,7 +129,10 @@ impl<'e> Content<'e> {
             EventSchema::Custom => self
                 .envelope(key)
                 .or_else(|| self.root().member("data")?.walk(Some(key))),
-            EventSchema::CloudEvents => self.attribute(first)?.walk(rest).map(Place::of_attribute),
+            EventSchema::CloudEvents if rest.is_none() => {
+                self.attribute(key)?.walk(None).map(Place::of_attribute)
+            }
+            EventSchema::CloudEvents => self.attribute(first)?.walk(rest),
         }
     }
 
