@@ -165,6 +165,14 @@ impl Refusal {
         self.target.as_deref()
     }
 
+    /// What is wrong, and where.
+    pub(crate) fn told(&self) -> String {
+        match &self.target {
+            Some(target) => format!("{target}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     fn with(mut self, name: header::HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));

@@ -146,7 +146,7 @@ impl From<Appended> for Found {
 }
 
 /// Reads the journal window by window, newest first.
-fn find(store: &Store, event_id: &str) -> Result<Vec<Appended>, ReadError> {
+pub(crate) fn find(store: &Store, event_id: &str) -> Result<Vec<Appended>, ReadError> {
     let (mut found, mut left) = (Vec::new(), REACH_BYTES);
     for piece in store.pieces().iter().rev() {
         let mut end = piece.end;
@@ -263,12 +263,17 @@ impl Inner {
             attempts: Vec::new(),
             probation: lane.as_ref().and_then(|lane| lane.probation_until(now)),
         };
-        if one.lanes.contains(&subscription.lane) {
-            if let Some(lane) = lane {
-                (explained.fate, explained.attempts) =
-                    self.whereabouts(&lane, subscription, one)?;
-            }
-        } else {
+        let matched = one.lanes.contains(&subscription.lane);
+        if (matched || self.replays.concern(subscription.lane))
+            && let Some(lane) = lane
+        {
+            (explained.fate, explained.attempts) = self.whereabouts(&lane, subscription, one)?;
+        }
+        let is_replayed = matches!(
+            explained.fate,
+            Fate::Waiting { .. } | Fate::DeadLettered { .. }
+        );
+        if !matched && !is_replayed {
             // The lanes were decided when the event was accepted; the filter is asked for its reason now.
             let refusal = subscription.filter.refusal(kind, &one.event);
             explained.fate = match refusal {
@@ -319,14 +324,14 @@ fn told(
     replay: Option<ReplayId>,
     mut remembered: Vec<Attempted>,
 ) -> Vec<Attempted> {
-    let mut first = Timestamp::EPOCH;
+    let (mut first, in_full) = (Timestamp::EPOCH, remembered.len());
     for one in tried {
         let at = Timestamp::from_ticks(one.at);
         if one.number == 1 {
             first = at;
         }
         let is_remembered = |known: &Attempted| known.at == at && known.number == one.number;
-        if remembered.iter().any(is_remembered) {
+        if remembered[..in_full].iter().any(is_remembered) {
             continue;
         }
         remembered.push(Attempted {

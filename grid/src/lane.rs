@@ -215,6 +215,7 @@ impl Lane {
                     item.history.attempts + 1,
                     Some(done.status),
                     took,
+                    item.history.replay,
                 );
             }
         }
@@ -601,6 +602,17 @@ impl Lane {
             probation: matches!(state.probation, Probation::Left { .. }),
             oldest_undelivered: state.oldest().map(|since| now.since(since)),
         }
+    }
+
+    /// Rows were put into the waiting table for this lane: they are due at once.
+    pub(crate) fn told_of_rows(self: &Arc<Self>, keys: &[WaitingKey], now: Timestamp) {
+        let mut state = self.lock();
+        for key in keys {
+            state.waiting.put(*key, now);
+        }
+        let call = self.stir(&mut state, now);
+        drop(state);
+        self.carry_out(call);
     }
 
     /// The end of its destination's probation, while it is on probation.

@@ -69,6 +69,7 @@ pub use tail::{Activity, Attempted};
 
 use delivery::Delivery;
 use registry::Registry;
+use replay::Replays;
 
 /// Starts a task under the supervisor, by name. The name is what a panic report shows.
 pub type Spawn = Arc<dyn Fn(&'static str, BoxFuture<'static, ()>) + Send + Sync>;
@@ -83,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
     pub(crate) delivery: Arc<Delivery>,
+    pub(crate) replays: Replays,
 }
 
 /// What the router needs from outside.
@@ -150,6 +152,7 @@ impl Grid {
         let delivery = Delivery::new(store.clone(), &settings)?;
         delivery.recover(registry.all_subscriptions(), recovery)?;
         let inner = Inner {
+            replays: Replays::load(&store)?,
             store,
             settings,
             registry,
@@ -164,6 +167,7 @@ impl Grid {
         }));
         grid.watch_time();
         grid.remove_orphans();
+        grid.resume_replays();
         Ok(grid)
     }
 

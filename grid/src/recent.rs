@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gridpost_model::Timestamp;
 
+use crate::replay::ReplayId;
 use crate::retry::{Outcome, Verdict};
 use crate::tail::Attempted;
 
@@ -106,6 +107,7 @@ impl Recent {
         number: u32,
         status: Option<u16>,
         took: Duration,
+        replay: Option<ReplayId>,
     ) {
         let mut text = if self.successes.len() < SUCCESSES {
             String::new()
@@ -124,7 +126,7 @@ impl Recent {
             status,
             took,
             verdict: Verdict::Delivered,
-            replay: None,
+            replay,
             exchange: None,
         });
     }
@@ -231,7 +233,7 @@ mod tests {
         let mut recent = Recent::default();
         for number in 1..=100 {
             let id = format!("event {number}");
-            recent.succeeded(at(number), &id, number, Some(200), Duration::ZERO);
+            recent.succeeded(at(number), &id, number, Some(200), Duration::ZERO, None);
         }
         let numbers: Vec<u32> = recent.all().iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, (69..=100).collect::<Vec<_>>());
@@ -244,7 +246,7 @@ mod tests {
         recent.push(attempt(1, retry(), 10), &budget);
         for number in 2..=100 {
             recent.push(attempt(number, Verdict::Delivered, 10), &budget);
-            recent.succeeded(at(number), "e", number, None, Duration::ZERO);
+            recent.succeeded(at(number), "e", number, None, Duration::ZERO, None);
         }
         assert_eq!(recent.all()[0].number, 1);
         assert_eq!(recent.all().len(), 1 + SAMPLES + SUCCESSES);

@@ -252,10 +252,12 @@ impl Waiting {
         self.ready.pop_front()
     }
 
-    /// The next due delivery, if it was tried that often and is not larger than that.
-    pub(crate) fn take_like(&mut self, attempts: u32, bytes: usize) -> Option<Due> {
+    /// The next due delivery, if it was tried as often, belongs to the same replay, if any, and is not larger than that.
+    pub(crate) fn take_like(&mut self, like: &History, bytes: usize) -> Option<Due> {
         let next = self.ready.front()?;
-        let alike = next.history.attempts == attempts && next.event.json.len() <= bytes;
+        let alike = next.history.attempts == like.attempts
+            && next.history.replay == like.replay
+            && next.event.json.len() <= bytes;
         if alike { self.ready.pop_front() } else { None }
     }
 

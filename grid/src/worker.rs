@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use gridpost_model::time::Sleep;
 use gridpost_model::{Clock, Event, Timestamp};
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::destination::{Parcel, Prepared};
@@ -35,6 +36,9 @@ pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
     };
     worker.run().await;
 }
+
+/// Tells that an event is delivered once more, and by which replay.
+const REPLAY: HeaderName = HeaderName::from_static("gridpost-replay");
 
 struct Worker {
     lane: Arc<Lane>,
@@ -288,8 +292,14 @@ fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
         events: &events,
         attempts_made: job.attempts_made(),
     };
-    hook.request(&parcel)
-        .map_err(|error| Failure::Protocol(error.to_string()))
+    let request = hook.request(&parcel);
+    let mut request = request.map_err(|error| Failure::Protocol(error.to_string()))?;
+    if let Some(replay) = job.replay() {
+        let text = HeaderValue::try_from(replay.to_string());
+        let value = text.map_err(|error| Failure::Protocol(error.to_string()))?;
+        request.headers_mut().insert(REPLAY, value);
+    }
+    Ok(request)
 }
 
 /// One timer that is wound anew only when it rings: an attempt that ends in time never touches the clock's queue.

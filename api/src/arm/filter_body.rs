@@ -53,6 +53,16 @@ impl FilterBody {
     }
 }
 
+/// A filter on its own. The error says what is wrong with it, and where.
+pub(crate) fn read_filter(written: Value) -> Result<Filter, String> {
+    let body: FilterBody =
+        serde_json::from_value(written).map_err(|error| format!("filter: {error}"))?;
+    let mut filter = Filter::default();
+    let patch = body.read().map_err(|refusal| refusal.told())?;
+    patch.apply(&mut filter);
+    Ok(filter)
+}
+
 fn read_all(all: &[Value]) -> Result<Vec<AdvancedFilter>, Refusal> {
     let read = |(index, one): (usize, &Value)| {
         Reader { index }.read(one.as_object().ok_or_else(|| {
@@ -184,7 +194,7 @@ fn ranges(written: &Map<String, Value>) -> Option<Vec<[f64; 2]>> {
 }
 
 /// The filter, as GET shows it.
-pub(super) fn shown(filter: &Filter) -> Value {
+pub(crate) fn shown(filter: &Filter) -> Value {
     let advanced: Vec<Value> = filter.advanced.iter().map(shown_advanced).collect();
     json!({
         "subjectBeginsWith": filter.subject_begins_with,

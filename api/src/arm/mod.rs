@@ -36,6 +36,7 @@ mod topic_types;
 mod topics;
 
 use address::Address;
+pub(crate) use filter_body::{read_filter, shown as shown_filter};
 
 /// The limit of a management request, as the real service has it.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;

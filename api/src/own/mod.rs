@@ -21,6 +21,7 @@ mod guard;
 mod info;
 mod numbers;
 pub(crate) mod problem;
+mod replays;
 mod sinks;
 mod texts;
 mod wait;
@@ -54,6 +55,8 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
             "/numbers/{number}",
             get(numbers::get).put(numbers::put).delete(numbers::delete),
         )
+        .route("/replays", get(replays::list).post(replays::post))
+        .route("/replays/{id}", get(replays::get).delete(replays::delete))
         .route("/sms/receive", post(texts::receive))
         .route("/sinks", get(sinks::list))
         .route(

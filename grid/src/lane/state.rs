@@ -16,6 +16,7 @@ use crate::backlog::{Backlog, Bound};
 use crate::metrics::Counts;
 use crate::probation::{Permit, Probation};
 use crate::recent::Recent;
+use crate::replay::ReplayId;
 use crate::settle::Ledger;
 use crate::tail::Attempted;
 use crate::waiting::{Due, History, Waiting, WaitingKey};
@@ -92,6 +93,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// The replay they belong to.
+    pub(crate) fn replay(&self) -> Option<ReplayId> {
+        self.items.first().and_then(|item| item.history.replay)
+    }
+
     /// Attempts made before this one.
     pub(crate) fn attempts_made(&self) -> u32 {
         self.items.first().map_or(0, |item| item.history.attempts)
@@ -248,7 +254,7 @@ impl State {
         let Some(first) = items.first() else {
             return;
         };
-        let attempts = first.history.attempts;
+        let like = first.history.clone();
         let is_fresh = matches!(first.origin, Origin::Fresh(_));
         let mut bytes = first.event.json.len();
         while items.len() < self.terms.events {
@@ -257,7 +263,7 @@ impl State {
                 let next = self.backlog.take_up_to(room);
                 next.map(|(position, event)| Item::fresh(position, event))
             } else {
-                self.waiting.take_like(attempts, room).map(Item::due)
+                self.waiting.take_like(&like, room).map(Item::due)
             };
             let Some(item) = next else {
                 return;

@@ -8,4 +8,5 @@ mod domains;
 mod endpoint;
 mod explain;
 mod options;
+mod replay;
 mod world;
