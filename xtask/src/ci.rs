@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::command::{cargo, run as run_command};
 use crate::steps::Step;
 use crate::tools::{self, Tool};
-use crate::{conformance, demo, output, steps, tidy};
+use crate::{conformance, demo, handlers, output, steps, tidy};
 
 const STEPS: &[Step] = &[
     Step {
@@ -54,6 +54,11 @@ const STEPS: &[Step] = &[
         name: "conformance",
         about: "the unmodified public clients",
         run: conformance,
+    },
+    Step {
+        name: "handlers",
+        about: "queues and blobs of a real storage service, stopped and started meanwhile",
+        run: handlers,
     },
 ];
 
@@ -160,6 +165,10 @@ fn build() -> Result<()> {
 
 fn conformance() -> Result<()> {
     conformance::run(&conformance::Arguments::default())
+}
+
+fn handlers() -> Result<()> {
+    handlers::run(&handlers::Arguments::default())
 }
 
 #[cfg(test)]

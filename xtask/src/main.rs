@@ -12,6 +12,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod generate;
+mod handlers;
 mod output;
 mod server;
 mod steps;
@@ -39,6 +40,8 @@ enum Command {
     Generate,
     /// Run the unmodified public clients against a server
     Conformance(conformance::Arguments),
+    /// Deliver to real peers: install and start them, and run the tests that need them
+    Handlers(handlers::Arguments),
     /// Kill a server again and again while publishers keep a ledger; nothing acknowledged may be lost
     Crash(crash::Arguments),
     /// Run `gridpost demo --once` and check the request it prints
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Generate => generate::run(),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Handlers(arguments) => handlers::run(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::Demo => demo::run(),
         Command::Bench(arguments) => bench::run(&arguments),

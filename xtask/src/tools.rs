@@ -76,7 +76,10 @@ pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
 ///
 /// Node finds packages next to the importing file only, and ours do not belong among the sources.
 pub(crate) fn node(sources: &Path) -> Result<PathBuf> {
-    let place = folder().join("node");
+    let kind = sources
+        .file_name()
+        .context("the sources lie in a folder of their own")?;
+    let place = folder().join("node").join(kind);
     fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
     for entry in fs::read_dir(sources).with_context(|| format!("reading {}", sources.display()))? {
         let entry = entry?;
