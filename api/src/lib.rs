@@ -21,6 +21,7 @@ use tower::{Service, ServiceExt as _};
 pub mod arm;
 pub mod auth;
 pub mod communication;
+pub mod issuer;
 pub mod operations;
 pub mod origin;
 pub mod own;

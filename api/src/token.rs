@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{Parts, Shared, origin, version};
 
 /// How long a token is valid.
-const LIFETIME: Duration = Duration::from_secs(3600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// A form longer than this is not one of ours.
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -108,7 +108,7 @@ impl TokenKeys {
     }
 
     /// A signed token, or `None` when signing failed.
-    fn sign(&self, claims: &Claims) -> Option<String> {
+    pub(crate) fn sign(&self, claims: &Claims) -> Option<String> {
         let header = Header {
             kid: Some(self.id.clone()),
             ..Header::new(Algorithm::ES256)

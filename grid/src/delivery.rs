@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::alarm::Alarm;
 use crate::dead_letter_blob::{self, Unwritten};
+use crate::faults::Faults;
 use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
@@ -55,12 +56,14 @@ impl Delivery {
             store,
             client: Client::new(&settings.outbound, Arc::clone(&clock))?,
             tokens: Tokens::new(settings.tokens.clone(), Arc::clone(&clock)),
+            tracing: settings.tracing.clone(),
             clock,
             chance: Arc::clone(&settings.chance),
             spawn: Arc::clone(&settings.spawn),
             limits: settings.limits.clone(),
             tail: Tail::new(),
             alarm: Alarm::default(),
+            faults: Faults::default(),
             unwritten: Unwritten::default(),
             // Ticks are finer than anything we number, so a later life begins above an earlier one.
             numbers: AtomicU64::new(numbers),

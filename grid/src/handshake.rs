@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use gridpost_model::Secret;
-use gridpost_model::subscription::DeliverySchema;
+use gridpost_model::subscription::{DeliverySchema, WebHook};
 use http::StatusCode;
+use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
 use crate::Inner;
 use crate::confirm::Handshaking;
-use crate::outbound::{Failure, Outcome, Request, Response};
+use crate::outbound::{Failure, Outcome, Request, Response, SigningKey};
 use crate::proposal::{ORIGIN, Proposal};
 use crate::subscriptions::SubscribeError;
 use crate::transcript::{Exchange, Transcript};
@@ -24,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// How often we ask. The service's own number is not known; more would outlast the patience of management clients.
 const ATTEMPTS: u32 = 2;
+
+const NO_TOKEN: &str = "No token could be had for the Entra-protected endpoint.";
 
 /// How an endpoint agreed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +110,29 @@ async fn exchange(
         headers: headers.clone(),
         body: body.clone(),
     };
-    let outcome = client.send(request).await;
+    let outcome = send(inner, &proposal.hook, request).await;
     let took = clock.now().since(at);
     let url = proposal.hook.base_url();
     transcript.exchanges.push(Exchange::new(
         at, took, &method, url, &headers, &body, &outcome,
     ));
     Ok(outcome)
+}
+
+/// Sends a request that is no event, with the token that the endpoint asks for.
+pub(crate) async fn send(inner: &Inner, hook: &WebHook, mut request: Request) -> Outcome {
+    if let Some(entra) = &hook.entra {
+        match inner.delivery.shared().tokens.header(entra).await {
+            Ok(token) => request.headers.insert(AUTHORIZATION, token),
+            Err(failure) => return Outcome::Failed(failure),
+        };
+    }
+    if let Some(key) = hook.signing.as_ref().and_then(SigningKey::parse) {
+        let id = format!("msg_{}", inner.settings.chance.uuid());
+        let now = inner.settings.clock.wall();
+        key.sign(&mut request.headers, &id, now, [&request.body[..]]);
+    }
+    inner.delivery.client().send(request).await
 }
 
 /// Reference 4.1: exactly 200 with the code agrees; 200 without leaves it to a visit; the rest refuses.
@@ -125,6 +144,7 @@ fn judge_validation(outcome: &Outcome, code: &Secret) -> Verdict {
     }
     match outcome {
         Outcome::Failed(Failure::TimedOut) => Verdict::Late,
+        Outcome::Failed(Failure::Token(_)) => Verdict::Refused(NO_TOKEN),
         Outcome::Failed(_) => Verdict::Refused("The endpoint could not be reached."),
         Outcome::Answered(answer) if answer.status == StatusCode::OK => {
             let reply = serde_json::from_slice::<Reply>(&answer.body).ok();
@@ -144,6 +164,7 @@ fn judge_validation(outcome: &Outcome, code: &Secret) -> Verdict {
 fn judge_permission(outcome: &Outcome) -> Verdict {
     let answer = match outcome {
         Outcome::Failed(Failure::TimedOut) => return Verdict::Late,
+        Outcome::Failed(Failure::Token(_)) => return Verdict::Refused(NO_TOKEN),
         Outcome::Failed(_) => return Verdict::Refused("The endpoint could not be reached."),
         Outcome::Answered(answer) => answer,
     };

@@ -23,13 +23,16 @@ use crate::backlog::{Backlog, Bound};
 use crate::dead_letter_blob::Unwritten;
 use crate::delivery::MovedOut;
 use crate::destination::Prepared;
+use crate::faults::Faults;
 use crate::metrics::{LaneMetrics, Pending};
 use crate::outbound::{BadUrl, Client};
 use crate::probation::{Permit, Probation};
 use crate::recent::{SUCCESSES, Sampler};
 use crate::retry::{Outcome, Reason, Verdict};
 use crate::settle::{self, Change};
+use crate::trace::Tracing;
 use crate::tail::{Attempted, Tail};
+use crate::tokens::Tokens;
 use crate::waiting::{self, WaitingKey};
 use crate::worker;
 use crate::{Limits, Spawn};
@@ -59,10 +62,13 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
     pub(crate) client: Client,
+    pub(crate) tokens: Tokens,
+    pub(crate) tracing: Tracing,
     pub(crate) spawn: Spawn,
     pub(crate) limits: Limits,
     pub(crate) tail: Tail,
     pub(crate) alarm: Alarm,
+    pub(crate) faults: Faults,
     pub(crate) unwritten: Unwritten,
     pub(crate) numbers: AtomicU64,
     /// Told whenever a worker leaves or a ledger is empty.

@@ -19,6 +19,7 @@ pub mod domain_topics;
 pub mod domains;
 pub mod exchange;
 pub mod explain;
+pub mod faults;
 mod handshake;
 pub mod intake;
 mod kept;
@@ -48,6 +49,8 @@ pub mod system_topics;
 pub mod tail;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
+pub mod trace;
 pub mod topics;
 pub mod transcript;
 mod validation;
@@ -66,6 +69,9 @@ pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterQuery};
 pub use metrics::{Metrics, Pending};
 pub use publish::PublishError;
 pub use tail::{Activity, Attempted};
+
+use tokens::TokenSource;
+use trace::Tracing;
 
 use delivery::Delivery;
 use registry::Registry;
@@ -98,10 +104,14 @@ pub struct Settings {
     pub outbound: outbound::Settings,
     /// The base of validation URLs, without a slash at its end: `https://127.0.0.1:8480`.
     pub public_url: String,
+    /// Who collects traces.
+    pub tracing: Tracing,
     /// Starts tasks.
     pub spawn: Spawn,
     /// Bounds of every lane.
     pub limits: Limits,
+    /// Who issues tokens for Entra-protected endpoints. Without one they cannot be sent to.
+    pub tokens: Option<Arc<dyn TokenSource>>,
 }
 
 /// The bounds of a lane. Defaults are what was measured to be enough.

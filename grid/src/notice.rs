@@ -13,6 +13,7 @@ use serde::Serialize;
 use tracing::debug;
 
 use crate::Inner;
+use crate::handshake;
 use crate::outbound::Request;
 use crate::proposal::{array_of, notification_headers, own_event};
 use crate::subscriptions::resource_id;
@@ -22,7 +23,7 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
     if deleted.state != ProvisioningState::Succeeded {
         return;
     }
-    let client = inner.delivery.client().clone();
+    let client = inner.delivery.client();
     // Queues, topics and hubs are told nothing: a message would stand among the events.
     let Some(hook) = deleted.destination.webhook() else {
         return;
@@ -40,8 +41,9 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
         body,
     };
     let name = deleted.name.clone();
+    let (inner_then, hook) = (Arc::clone(inner), hook.clone());
     let task = async move {
-        let outcome = client.send(request).await;
+        let outcome = handshake::send(&inner_then, &hook, request).await;
         debug!(subscription.name = %name, ?outcome, "told the endpoint that {name} was deleted");
     };
     (inner.settings.spawn)("grid-deletion-notice", Box::pin(task));

@@ -11,6 +11,10 @@ use gridpost_model::{Filter, RetryPolicy, Timestamp};
 
 use crate::manage::Change;
 
+mod webhook;
+
+pub use webhook::WebHookPatch;
+
 /// What a put says of an event subscription.
 #[derive(Clone, Debug)]
 pub struct SubscriptionSpec {
@@ -60,8 +64,10 @@ impl SubscriptionSpec {
 /// What a patch says of an event subscription; what is absent stays, also inside the filter and the policy.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionPatch {
-    /// `destination`.
+    /// `destination`, when it is replaced.
     pub destination: Option<Destination>,
+    /// `destination`, when a webhook is spoken of.
+    pub webhook: Option<WebHookPatch>,
     /// `filter`.
     pub filter: FilterPatch,
     /// `labels`, all of them.
@@ -127,6 +133,9 @@ impl SubscriptionPatch {
     pub(crate) fn apply(self, before: SubscriptionSpec) -> SubscriptionSpec {
         let mut spec = before;
         set(&mut spec.destination, self.destination);
+        if let Some(webhook) = self.webhook {
+            webhook.apply_to(&mut spec.destination);
+        }
         set(&mut spec.labels, self.labels);
         set(&mut spec.delivery_schema, self.delivery_schema);
         self.expires.apply(&mut spec.expires);

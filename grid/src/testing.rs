@@ -8,6 +8,7 @@ use gridpost_model::time::Sleep;
 use gridpost_model::{Chance, Clock, Event, EventSchema, Filter, RetryPolicy, Timestamp};
 
 use crate::subscriptions::SubscriptionSpec;
+use crate::trace::Tracing;
 use crate::{Limits, Settings, outbound};
 
 /// A clock that always shows the same time.
@@ -43,8 +44,10 @@ pub(crate) fn settings() -> Settings {
         chance: Arc::new(Counting::default()),
         outbound: outbound::Settings::default(),
         public_url: "https://127.0.0.1:8480".into(),
+        tracing: Tracing::default(),
         spawn: Arc::new(|_, _| ()),
         limits: Limits::default(),
+        tokens: None,
     }
 }
 

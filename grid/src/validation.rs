@@ -5,6 +5,7 @@
 
 mod filter;
 mod handler;
+mod webhook;
 
 use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{DeliverySchema, Destination};
@@ -15,6 +16,7 @@ use crate::outbound::{BadUrl, Client};
 use crate::subscriptions::SubscriptionSpec;
 
 pub(crate) use filter::check_filter;
+pub(crate) use webhook::VALUE_BYTES;
 
 /// The service publishes no bound for these; ours keep one row small.
 const LABELS: usize = 100;
@@ -67,7 +69,7 @@ fn check_destination(destination: &Destination, client: &Client) -> Result<(), I
         ));
     }
     let why = match client.endpoint(hook.url.reveal()) {
-        Ok(_) => return Ok(()),
+        Ok(_) => return webhook::check(hook),
         Err(BadUrl::Malformed) => "it is not an absolute https URL".to_owned(),
         Err(BadUrl::NotHttps) => "only https endpoints are supported".to_owned(),
         Err(other) => other.to_string(),

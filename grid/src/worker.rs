@@ -16,13 +16,14 @@ use smallvec::SmallVec;
 
 use crate::destination::{Parcel, Prepared};
 use crate::exchange::Exchange;
-use crate::lane::{Delivered, Item, Job, Lane, Plan, Rest, Take};
+use crate::lane::{Delivered, Item, Job, Lane, Plan, Rest, Shared, Take};
 use crate::outbound::{
     BadUrl, Body, Connection, Endpoint, Failure, Outcome as Received, RESPONSE_TIMEOUT, Response,
 };
 use crate::retry::Outcome;
 use crate::settle;
 use crate::tail::{Activity, Attempted, What};
+use crate::trace::TRACEPARENT;
 
 /// Takes jobs until the lane has none for long, or is shut.
 pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
@@ -99,11 +100,17 @@ impl Worker {
                 return (None, started);
             }
         }
-        let received = self.attempt(&plan).await;
+        let received = if self.lane.shared.faults.are_set() {
+            Box::pin(self.faulty_attempt(&plan)).await
+        } else {
+            self.attempt(&plan).await
+        };
         let now = self.lane.shared.clock.now();
         let Some(job) = self.job.take() else {
             return (None, now);
         };
+        let tracing = &self.lane.shared.tracing;
+        tracing.attempted(&plan, &job, &received, now);
         let told = self.lane.shared.tail.is_listened() || self.lane.sampler.takes(now);
         match received {
             Ok(Response { status, .. }) if !told && (200..=204).contains(&status.as_u16()) => (
@@ -127,7 +134,7 @@ impl Worker {
         received: Result<Response, Failure>,
         now: Timestamp,
     ) -> Option<Delivered> {
-        let request = request(plan, &job).ok();
+        let request = request(plan, &job, None, &self.lane.shared).ok();
         let received = match received {
             Ok(response) => Received::Answered(response),
             Err(failure) => Received::Failed(failure),
@@ -189,6 +196,23 @@ impl Worker {
         }
     }
 
+    /// One attempt, while there are faults.
+    async fn faulty_attempt(&mut self, plan: &Plan) -> Result<Response, Failure> {
+        let shared = Arc::clone(&self.lane.shared);
+        let (clock, began) = (&*shared.clock, self.job.as_ref().map(|job| job.started));
+        let deadline = began.unwrap_or(self.used) + RESPONSE_TIMEOUT;
+        let Some(struck) = shared.faults.strike(plan, clock.now(), &*shared.chance) else {
+            return self.attempt(plan).await;
+        };
+        if let Some(end) = struck.before(clock, deadline).await {
+            return end;
+        }
+        if struck.doubles() {
+            let _first = self.attempt(plan).await;
+        }
+        struck.marked(self.attempt(plan).await)
+    }
+
     /// One attempt. A connection that the other side closed while it lay idle is replaced once: the destination has
     /// not seen the request, or will see it twice, which at-least-once allows.
     async fn attempt(&mut self, plan: &Plan) -> Result<Response, Failure> {
@@ -197,8 +221,8 @@ impl Worker {
         };
         let deadline = job.started + RESPONSE_TIMEOUT;
         let clock = Arc::clone(&self.lane.shared.clock);
-        let endpoint = match &plan.destination {
-            Ok(Prepared::Webhook(hook)) => hook.endpoint(),
+        let hook = match &plan.destination {
+            Ok(Prepared::Webhook(hook)) => hook,
             Ok(Prepared::Other(handler)) => {
                 let events: SmallVec<[_; 1]> = job
                     .items
@@ -211,13 +235,23 @@ impl Worker {
             Err(BadUrl::Forbidden(kind)) => return Err(Failure::Forbidden(*kind)),
             Err(_) => return Err(Failure::Resolution),
         };
+        let endpoint = hook.endpoint();
+        let token = match hook.entra() {
+            None => None,
+            Some(entra) => {
+                let asking = self.lane.shared.tokens.header(entra);
+                Some(self.timer.within(&*clock, deadline, asking).await?)
+            }
+        };
+        let token = token.as_ref();
+        let shared = &self.lane.shared;
         if let Some(line) = &self.line
             && !line.leads_to(endpoint)
         {
             self.line = None;
         }
         if let Some(mut line) = self.line.take() {
-            let exchange = line.connection.exchange(request(plan, job)?);
+            let exchange = line.connection.exchange(request(plan, job, token, shared)?);
             match self.timer.within(&*clock, deadline, exchange).await {
                 Ok(response) => {
                     self.line = Some(line);
@@ -233,7 +267,7 @@ impl Worker {
             connection,
             endpoint: endpoint.clone(),
         };
-        let exchange = line.connection.exchange(request(plan, job)?);
+        let exchange = line.connection.exchange(request(plan, job, token, shared)?);
         let response = self.timer.within(&*clock, deadline, exchange).await?;
         self.line = Some(line);
         Ok(response)
@@ -283,7 +317,12 @@ impl Line {
     }
 }
 
-fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
+fn request(
+    plan: &Plan,
+    job: &Job,
+    token: Option<&HeaderValue>,
+    shared: &Shared,
+) -> Result<http::Request<Body>, Failure> {
     let Ok(Prepared::Webhook(hook)) = &plan.destination else {
         return Err(Failure::Resolution);
     };
@@ -291,6 +330,13 @@ fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
     let parcel = Parcel {
         events: &events,
         attempts_made: job.attempts_made(),
+        // A receiver judges a signature by its own clock.
+        at: if hook.signs() {
+            shared.clock.wall()
+        } else {
+            job.started
+        },
+        token,
     };
     let request = hook.request(&parcel);
     let mut request = request.map_err(|error| Failure::Protocol(error.to_string()))?;
@@ -298,6 +344,9 @@ fn request(plan: &Plan, job: &Job) -> Result<http::Request<Body>, Failure> {
         let text = HeaderValue::try_from(replay.to_string());
         let value = text.map_err(|error| Failure::Protocol(error.to_string()))?;
         request.headers_mut().insert(REPLAY, value);
+    }
+    if let Some(value) = shared.tracing.header(plan, job) {
+        request.headers_mut().insert(TRACEPARENT, value);
     }
     Ok(request)
 }

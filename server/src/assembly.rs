@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::sinks::Sinks;
 use gridpost_api::token::TokenKeys;
 use gridpost_api::{Parts, Tenant};
@@ -23,14 +24,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::certificates::{Folder, Identity};
-use crate::config::{Config, Profile};
+use crate::config::{Config, Profile, environment};
 use crate::credentials::{SUBSCRIPTION, TENANT};
 use crate::files::{self, FolderLock};
+use crate::handlers;
 use crate::listener::{Listener, Port};
 use crate::moved;
 use crate::provision;
 use crate::real::{Supervisor, SystemChance, SystemClock};
 use crate::running::Running;
+use crate::telemetry::Telemetry;
 use crate::watch::ProcessWatch;
 
 /// Where time and chance come from.
@@ -60,6 +63,7 @@ pub struct Server {
     store: Store,
     grid: Grid,
     comms: Comms,
+    telemetry: Telemetry,
     listener: Listener,
     supervisor: Supervisor,
     running: Running,
@@ -89,7 +93,21 @@ impl Server {
         let supervisor = Supervisor::of_this_runtime();
         let tls = identity(&config, &data, &sources)?.into_tls()?;
         let (store, recovery) = open_store(&config, &data, &sources).await?;
-        let grid = open_grid(&config, &running, &store, &recovery, &sources, &supervisor)?;
+        let telemetry = Telemetry::start(
+            &config.telemetry,
+            outbound_settings(&config, &running)?.extra_roots,
+            Arc::clone(&sources.clock),
+            &supervisor,
+        )?;
+        let grid = open_grid(
+            &config,
+            &running,
+            &store,
+            &recovery,
+            &sources,
+            &supervisor,
+            &telemetry,
+        )?;
         let handsets = Handsets::open(store.clone(), Arc::clone(&sources.clock))
             .context("starting the built-in carrier")?;
         let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
@@ -110,7 +128,7 @@ impl Server {
             profile: config.profile.into(),
             base_url: running.url.clone(),
             host_names: config.host_names.clone(),
-            watch: Arc::new(ProcessWatch::new(store.clone())),
+            watch: Arc::new(ProcessWatch::new(store.clone(), telemetry.clone())),
             publish_limits: config.publish.limits(),
         });
         let listener = port.serve(surfaces, tls, &config.listener, &supervisor);
@@ -123,6 +141,7 @@ impl Server {
             store,
             grid,
             comms,
+            telemetry,
             listener,
             supervisor,
             running,
@@ -174,6 +193,7 @@ impl Server {
         self.comms.close().await;
         self.grid.close().await;
         self.store.close().await;
+        self.telemetry.close().await;
         tracing::info!("stopped");
     }
 }
@@ -259,16 +279,29 @@ fn open_grid(
     recovery: &Recovery,
     sources: &Sources,
     supervisor: &Supervisor,
+    telemetry: &Telemetry,
 ) -> anyhow::Result<Grid> {
     let settings = gridpost_grid::Settings {
         clock: Arc::clone(&sources.clock),
         chance: Arc::clone(&sources.chance),
         outbound: outbound_settings(config, running)?,
         public_url: running.url.clone(),
+        tracing: telemetry.tracing(),
         spawn: spawn(supervisor),
         limits: Limits::default(),
+        tokens: Some(Arc::new(own_issuer(config, running, sources)?)),
     };
     Grid::open(store.clone(), recovery, settings).context("starting the event router")
+}
+
+/// Issues tokens for Entra-protected endpoints with the keys of our own token endpoint.
+fn own_issuer(config: &Config, running: &Running, sources: &Sources) -> anyhow::Result<OwnIssuer> {
+    Ok(OwnIssuer {
+        keys: token_keys(&config.data)?,
+        clock: Arc::clone(&sources.clock),
+        base_url: running.url.clone(),
+        tenant_id: TENANT.into(),
+    })
 }
 
 fn outbound_settings(config: &Config, running: &Running) -> anyhow::Result<outbound::Settings> {
@@ -297,6 +330,7 @@ fn outbound_settings(config: &Config, running: &Running) -> anyhow::Result<outbo
         },
         plain_http: allowed(config.outbound.allow_http),
         extra_roots,
+        connections: handlers::connections(&config.handlers, &environment)?,
     })
 }
 

@@ -14,15 +14,16 @@ use gridpost_model::ResourceId;
 use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
 use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{
-    DeliverySchema, Destination, EventSubscription, ProvisioningState,
+    DeliverySchema, EventSubscription, ProvisioningState,
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::destination_body::{self, Secrets};
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
 use super::{
-    Answer, Call, domains, empty, filter_body, handler_body, json, lists, ok, system_topics, topics,
+    Answer, Call, domains, empty, filter_body, json, lists, ok, system_topics, topics,
 };
 use crate::problem::Refusal;
 
@@ -214,8 +215,9 @@ async fn one(
             ok(json!({"endpointUrl": url}))
         }
         (&Method::POST, Some("getdeliveryattributes")) => {
-            found(call, place, name)?;
-            ok(json!({"value": []}))
+            let one = found(call, place, name)?;
+            let all = destination_body::attributes_of(&one.destination);
+            ok(json!({"value": destination_body::shown_attributes(all, Secrets::Shown)}))
         }
         _ => Err(call.not_allowed()),
     }
@@ -321,7 +323,7 @@ fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
     let mut properties = json!({
         "topic": one.source,
         "provisioningState": state_name(&one.state),
-        "destination": shown_destination(&one.destination),
+        "destination": destination_body::shown(&one.destination),
         "filter": filter_body::shown(&one.filter),
         "labels": one.labels,
         "eventDeliverySchema": schema_name(one.delivery_schema),
@@ -344,20 +346,6 @@ fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {
     json!({
         "id": id, "name": one.name, "type": resource_type,
         "systemData": system_data(one.created, one.updated), "properties": properties,
-    })
-}
-
-/// The query of a webhook's URL is a secret; what stands before it is shown.
-fn shown_destination(destination: &Destination) -> Value {
-    let Some(hook) = destination.webhook() else {
-        return handler_body::shown(destination);
-    };
-    json!({
-        "endpointType": "WebHook",
-        "properties": {
-            "endpointBaseUrl": hook.base_url(), "maxEventsPerBatch": 1,
-            "preferredBatchSizeInKilobytes": 64,
-        },
     })
 }
 

@@ -22,6 +22,7 @@ use crate::{Parts, Shared, origin, path, publish, version};
 mod address;
 mod communication;
 mod domains;
+mod destination_body;
 mod envelope;
 mod event_subscriptions;
 mod filter_body;

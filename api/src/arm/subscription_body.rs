@@ -6,15 +6,15 @@
 
 use gridpost_grid::manage::Change;
 use gridpost_grid::subscriptions::{
-    RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec,
+    RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec, WebHookPatch,
 };
-use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema, Destination, WebHook};
-use gridpost_model::{Filter, RetryPolicy, Timestamp};
+use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema};
+use gridpost_model::{Destination, Filter, RetryPolicy, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::destination_body::{DestinationBody, Said};
 use super::filter_body::FilterBody;
-use super::handler_body;
 use crate::problem::Refusal;
 
 /// `eventDeliverySchema` and what it means.
@@ -52,24 +52,6 @@ struct Properties {
     dead_letter_with_resource_identity: Option<Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DestinationBody {
-    endpoint_type: Option<String>,
-    #[serde(default)]
-    properties: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct WebHookBody {
-    endpoint_url: Option<String>,
-    max_events_per_batch: Option<i64>,
-    azure_active_directory_tenant_id: Option<String>,
-    azure_active_directory_application_id_or_uri: Option<String>,
-    delivery_attribute_mappings: Option<Vec<Value>>,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RetryPolicyBody {
@@ -105,7 +87,10 @@ impl PutBody {
     /// What the grid is asked for; what is not said takes its default. `schema` is that of the source's events.
     pub(super) fn into_spec(self, schema: DeliverySchema) -> Result<SubscriptionSpec, Refusal> {
         let patch = PatchBody(self.properties).into_patch()?;
-        let destination = patch.destination.ok_or_else(|| {
+        let webhook = patch.webhook.map(WebHookPatch::whole);
+        let webhook = webhook.filter(|hook| !hook.url.reveal().is_empty());
+        let destination = patch.destination.or(webhook.map(Destination::WebHook));
+        let destination = destination.ok_or_else(|| {
             let message = "The destination of an event subscription needs an endpoint URL.";
             Refusal::invalid_field("destination.properties.endpointUrl", message)
         })?;
@@ -142,13 +127,16 @@ impl PatchBody {
             "deadLetterWithResourceIdentity",
             body.dead_letter_with_resource_identity.as_ref(),
         )?;
+        let (destination, webhook) = match body.destination.map(DestinationBody::read) {
+            None => (None, None),
+            Some(Ok(Said::WebHook(patch))) => (None, Some(patch)),
+            Some(Ok(Said::Other(whole))) => (Some(whole), None),
+            Some(Err(refusal)) => return Err(refusal),
+        };
         let policy = body.retry_policy.unwrap_or_default();
         Ok(SubscriptionPatch {
-            destination: body
-                .destination
-                .map(DestinationBody::read)
-                .transpose()?
-                .flatten(),
+            destination,
+            webhook,
             filter: body.filter.unwrap_or_default().read()?,
             labels: body.labels,
             expires: change(body.expiration_time_utc, |text| read_time(&text))?,
@@ -188,49 +176,6 @@ fn refuse_given(field: &str, value: Option<&Value>) -> Result<(), Refusal> {
     match value {
         None | Some(Value::Null) => Ok(()),
         Some(_) => Err(Refusal::not_supported_field(field)),
-    }
-}
-
-impl DestinationBody {
-    /// `None` when the URL is not repeated, as happens when what GET showed is sent back.
-    fn read(self) -> Result<Option<Destination>, Refusal> {
-        let kind = self.endpoint_type.unwrap_or_default();
-        if !kind.eq_ignore_ascii_case("WebHook") {
-            return handler_body::read(&kind, self.properties).map(Some);
-        }
-        let hook: WebHookBody = handler_body::parsed(self.properties)?;
-        if hook.max_events_per_batch.is_some_and(|events| events != 1) {
-            return Err(Refusal::invalid_field(
-                "destination.properties.maxEventsPerBatch",
-                "Only the value 1 of 'maxEventsPerBatch' is supported by this version of Gridpost.",
-            ));
-        }
-        refuse_filled(
-            "azureActiveDirectoryTenantId",
-            hook.azure_active_directory_tenant_id,
-        )?;
-        refuse_filled(
-            "azureActiveDirectoryApplicationIdOrUri",
-            hook.azure_active_directory_application_id_or_uri,
-        )?;
-        if hook
-            .delivery_attribute_mappings
-            .is_some_and(|all| !all.is_empty())
-        {
-            let field = "destination.properties.deliveryAttributeMappings";
-            return Err(Refusal::not_supported_field(field));
-        }
-        let url = hook.endpoint_url.filter(|url| !url.is_empty());
-        Ok(url.map(|url| Destination::WebHook(WebHook::new(url))))
-    }
-}
-
-fn refuse_filled(name: &str, value: Option<String>) -> Result<(), Refusal> {
-    match value {
-        Some(value) if !value.is_empty() => Err(Refusal::not_supported_field(&format!(
-            "destination.properties.{name}"
-        ))),
-        _ => Ok(()),
     }
 }
 
@@ -278,7 +223,7 @@ mod tests {
     fn put(properties: &Value) -> Result<SubscriptionSpec, Refusal> {
         serde_json::from_value::<PutBody>(json!({"properties": properties}))
             .unwrap()
-            .into_spec()
+            .into_spec(DeliverySchema::EventGrid)
     }
 
     fn patch(body: Value) -> Result<SubscriptionPatch, Refusal> {
@@ -350,12 +295,9 @@ mod tests {
             "endpointType": "WebHook",
             "properties": {"endpointBaseUrl": "https://h/x", "maxEventsPerBatch": 1},
         });
-        assert!(
-            patch(json!({"destination": shown}))
-                .unwrap()
-                .destination
-                .is_none()
-        );
+        let patched = patch(json!({"destination": shown})).unwrap();
+        assert!(patched.destination.is_none());
+        assert_eq!(patched.webhook.unwrap().url, None);
         assert!(put(&json!({"destination": shown})).is_err());
     }
 
@@ -369,16 +311,8 @@ mod tests {
         };
         let table = [
             (
-                with(json!({"maxEventsPerBatch": 10})),
-                "destination.properties.maxEventsPerBatch",
-            ),
-            (
                 with(json!({"deliveryAttributeMappings": [{"name": "X"}]})),
                 "destination.properties.deliveryAttributeMappings",
-            ),
-            (
-                with(json!({"azureActiveDirectoryTenantId": "t"})),
-                "destination.properties.azureActiveDirectoryTenantId",
             ),
             (
                 json!({"destination": {"endpointType": "EventHub"}}),

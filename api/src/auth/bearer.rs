@@ -6,7 +6,7 @@
 use http::HeaderMap;
 
 use super::Principal;
-use crate::{Parts, token};
+use crate::{Parts, issuer, token};
 
 /// Why a call has no principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,10 @@ pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<Principal, Una
     let claims = parts.tokens.verify(token).ok_or(Unauthenticated::Invalid)?;
     if !token::is_current(&claims, parts.clock.wall()) {
         return Err(Unauthenticated::Expired);
+    }
+    // What we sent to somebody's endpoint does not let that somebody in.
+    if claims.appid == issuer::APPLICATION {
+        return Err(Unauthenticated::Invalid);
     }
     if claims.tid != parts.tenant.tenant_id || parts.grid.principal(&claims.appid).is_none() {
         return Err(Unauthenticated::Invalid);

@@ -106,6 +106,7 @@ impl Stack {
                     ..outbound::Settings::default()
                 },
                 public_url: format!("http://{HOST}"),
+                tracing: gridpost_grid::trace::Tracing::default(),
                 spawn: Arc::clone(&spawn),
                 limits: Limits::default(),
                 tokens: None,

@@ -75,8 +75,10 @@ impl World {
             chance: Arc::clone(&chance),
             outbound: outbound::Settings::default(),
             public_url: "https://127.0.0.1:8480".into(),
+            tracing: gridpost_grid::trace::Tracing::default(),
             spawn: Arc::clone(&spawn),
             limits: Limits::default(),
+            tokens: None,
         };
         let grid = Grid::open(store.clone(), &recovery, settings).unwrap();
         let handsets = Handsets::open(store.clone(), time.clone()).unwrap();

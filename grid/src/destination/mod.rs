@@ -3,6 +3,7 @@
 //! Promise: what does not change from event to event is prepared once, when the subscription is made or changed.
 //! Endpoints of HTTP are sent to over the worker's own connection; every other kind brings a client of its own.
 
+pub(crate) mod attributes;
 mod storage_queue;
 mod webhook;
 
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use gridpost_model::subscription::EventSubscription;
-use gridpost_model::{Destination, Event};
+use gridpost_model::{Destination, Event, Timestamp};
+use http::HeaderValue;
 
 use crate::outbound::{BadUrl, Client, Failure, Response};
 use storage_queue::Queue;
@@ -42,6 +44,10 @@ pub(crate) struct Parcel<'a> {
     pub(crate) events: &'a [&'a Event],
     /// Attempts made before, the same for all of them.
     pub(crate) attempts_made: u32,
+    /// When it is sent.
+    pub(crate) at: Timestamp,
+    /// What the endpoint asks for to let us in.
+    pub(crate) token: Option<&'a HeaderValue>,
 }
 
 impl Prepared {
@@ -53,7 +59,7 @@ impl Prepared {
         match &subscription.destination {
             Destination::WebHook(hook) => {
                 let endpoint = client.endpoint(hook.url.reveal())?;
-                Ok(Self::Webhook(Webhook::new(subscription, endpoint, hook.batch)))
+                Ok(Self::Webhook(Webhook::new(subscription, endpoint, hook)))
             }
             Destination::StorageQueue(queue) => Ok(Self::Other(Arc::new(Queue::new(
                 subscription,

@@ -6,12 +6,13 @@
 
 use gridpost_model::Event;
 use gridpost_model::event::NotAnEvent;
-use gridpost_model::subscription::{Batch, DeliverySchema, EventSubscription};
-use http::header::{CONTENT_TYPE, HOST};
+use gridpost_model::subscription::{DeliverySchema, Entra, EventSubscription, WebHook};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Parcel;
-use crate::outbound::{Body, Endpoint};
+use super::attributes::Taken;
+use crate::outbound::{Body, Endpoint, SigningKey, message_id};
 
 const EVENT_TYPE: HeaderName = HeaderName::from_static("aeg-event-type");
 const SUBSCRIPTION_NAME: HeaderName = HeaderName::from_static("aeg-subscription-name");
@@ -28,24 +29,45 @@ pub(crate) struct Webhook {
     /// Whether several events may go together. The shape of a request follows from this, not from how many there are.
     batches: bool,
     headers: HeaderMap,
+    taken: Taken,
+    signing: Option<SigningKey>,
+    entra: Option<Entra>,
 }
 
 impl Webhook {
-    /// A webhook at that endpoint, with the name and the delivery schema of the subscription.
-    pub(super) fn new(subscription: &EventSubscription, endpoint: Endpoint, batch: Batch) -> Self {
+    /// A webhook at that endpoint, with the name and the delivery schema of the subscription. `hook` says the rest.
+    pub(super) fn new(
+        subscription: &EventSubscription,
+        endpoint: Endpoint,
+        hook: &WebHook,
+    ) -> Self {
         let schema = subscription.delivery_schema;
-        let batches = 1 < batch.max_events;
-        let headers = common_headers(&subscription.name, schema, batches, &endpoint);
+        let batches = 1 < hook.batch.max_events;
+        let mut headers = common_headers(&subscription.name, schema, batches, &endpoint);
+        let taken = Taken::sort(&hook.attributes, &mut headers);
         Self {
             endpoint,
             schema,
             batches,
             headers,
+            taken,
+            signing: hook.signing.as_ref().and_then(SigningKey::parse),
+            entra: hook.entra.clone(),
         }
+    }
+
+    /// The application that requests need a token for.
+    pub(crate) fn entra(&self) -> Option<&Entra> {
+        self.entra.as_ref()
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether requests are signed.
+    pub(crate) fn signs(&self) -> bool {
+        self.signing.is_some()
     }
 
     pub(crate) fn request(&self, parcel: &Parcel<'_>) -> Result<http::Request<Body>, NotAnEvent> {
@@ -62,10 +84,20 @@ impl Webhook {
                 set(headers, DATA_VERSION, &event.data_version);
             }
             set(headers, OUTPUT_EVENT_ID, &event.id);
+            self.taken.put(headers, event);
         } else {
             // What is said of one event cannot be said of several.
             headers.remove(DATA_VERSION);
             headers.remove(OUTPUT_EVENT_ID);
+        }
+        if let Some(token) = parcel.token {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        if let Some(key) = &self.signing {
+            let mut signed = HeaderMap::new();
+            let parts = request.body().parts();
+            key.sign(&mut signed, &message_id(parcel.events), parcel.at, parts);
+            request.headers_mut().extend(signed);
         }
         Ok(request)
     }
@@ -141,7 +173,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 #[cfg(test)]
 mod tests {
     use gridpost_model::event::NewEvent;
-    use gridpost_model::subscription::{LaneId, ProvisioningState, WebHook};
+    use gridpost_model::subscription::{Batch, LaneId, ProvisioningState, WebHook};
     use gridpost_model::{Destination, Filter, RetryPolicy, Timestamp};
     use http_body_util::BodyExt as _;
     use hyper::body::Body as _;
@@ -169,11 +201,14 @@ mod tests {
             created: Timestamp::EPOCH,
             updated: Timestamp::EPOCH,
         };
-        let batch = Batch {
-            max_events,
-            ..Batch::default()
+        let hook = WebHook {
+            batch: Batch {
+                max_events,
+                ..Batch::default()
+            },
+            ..WebHook::new(url)
         };
-        Webhook::new(&subscription, url.parse().unwrap(), batch)
+        Webhook::new(&subscription, url.parse().unwrap(), &hook)
     }
 
     impl Webhook {
@@ -181,6 +216,8 @@ mod tests {
             let parcel = Parcel {
                 events: &[event],
                 attempts_made,
+                at: Timestamp::EPOCH,
+                token: None,
             };
             self.request(&parcel).unwrap()
         }
@@ -296,6 +333,8 @@ mod tests {
         let parcel = Parcel {
             events: &[&one, &other],
             attempts_made: 3,
+            at: Timestamp::EPOCH,
+            token: None,
         };
         let request = batching(DeliverySchema::EventGrid, 10)
             .request(&parcel)

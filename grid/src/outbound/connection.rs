@@ -185,6 +185,18 @@ impl Body {
         }
     }
 
+    /// What is still to be sent, part by part.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let parts: [&[u8]; 3] = match self {
+            Self::Empty => [b"", b"", b""],
+            Self::Whole(bytes) => [bytes, b"", b""],
+            Self::ArrayOfOne(object, Part::Open) => [b"[", object, b"]"],
+            Self::ArrayOfOne(object, Part::Object) => [object, b"]", b""],
+            Self::ArrayOfOne(_, Part::Close) => [b"]", b"", b""],
+        };
+        parts.into_iter()
+    }
+
     /// How many bytes are still to be sent.
     pub(crate) fn size(&self) -> usize {
         let size = self.size_hint().exact().unwrap_or_default();

@@ -8,6 +8,7 @@ mod address;
 mod connection;
 mod endpoint;
 mod pool;
+mod signature;
 mod tls;
 
 use std::future::{Future, poll_fn};
@@ -27,6 +28,7 @@ pub use address::{AddressKind, Reach};
 pub(crate) use connection::{Body, Connection};
 pub use endpoint::{BadUrl, Endpoint};
 pub(crate) use pool::Pool;
+pub(crate) use signature::{SigningKey, message_id};
 pub use tls::BadSettings;
 
 use connection::Stream;
@@ -146,9 +148,9 @@ impl Client {
         })
     }
 
-    /// The present moment, for requests that are signed with it.
-    pub(crate) fn now(&self) -> gridpost_model::Timestamp {
-        self.inner.clock.now()
+    /// The moment that others' clocks show, for requests that are signed with it.
+    pub(crate) fn wall(&self) -> gridpost_model::Timestamp {
+        self.inner.clock.wall()
     }
 
     /// Where the resources are that subscriptions name.

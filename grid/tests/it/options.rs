@@ -1,11 +1,19 @@
-//! What a subscription asks for beside the events: batches, a rate, a pause.
+//! What a subscription asks for beside the events: batches, a rate, a pause, headers, tokens, signatures.
 
 use std::time::Duration;
 
-use gridpost_model::subscription::{Batch, DeliverySchema, Destination, LaneId, WebHook};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use gridpost_grid::subscriptions::SubscriptionSpec;
+use gridpost_model::Secret;
+use gridpost_model::subscription::{
+    AttributeValue, Batch, DeliveryAttribute, DeliverySchema, Destination, Entra, LaneId, WebHook,
+};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 
 use crate::endpoint::{Endpoint, Reply, Seen};
-use crate::world::{World, until, visited};
+use crate::world::{World, communication, until, visited};
 
 /// Leaves a validation event to a visitor, and agrees to everything else.
 fn undecided(seen: &Seen) -> Reply {
@@ -208,4 +216,154 @@ async fn section_5_2_an_endpoint_says_when_to_come_again() {
     assert_eq!(endpoint.events().len(), 1);
     world.turn(seconds(14)).await;
     assert_eq!(endpoint.event(2).await.header("aeg-delivery-count"), "1");
+}
+
+fn attribute(name: &str, value: AttributeValue) -> DeliveryAttribute {
+    DeliveryAttribute {
+        name: name.into(),
+        value,
+    }
+}
+
+#[tokio::test]
+async fn section_3_3_delivery_attributes_arrive_as_headers() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world
+        .subscribe_with(&endpoint, |spec| {
+            let fixed = |text: &str, is_secret| AttributeValue::Static {
+                value: Secret::new(text),
+                is_secret,
+            };
+            let taken = |path: &str| AttributeValue::Dynamic {
+                source_field: path.into(),
+            };
+            let attributes = vec![
+                attribute("X-Fixed", fixed("one two", false)),
+                attribute("Authorization", fixed("Basic s3cret", true)),
+                attribute("X-From", taken("data.from")),
+                attribute("X-Absent", taken("data.absent")),
+            ];
+            spec.destination = Destination::WebHook(WebHook {
+                attributes,
+                ..WebHook::new(endpoint.url())
+            });
+        })
+        .await;
+    world.text("e1", "15550001").await;
+    let seen = endpoint.event(1).await;
+    assert_eq!(seen.header("x-fixed"), "one two");
+    assert_eq!(seen.header("authorization"), "Basic s3cret");
+    assert_eq!(seen.header("x-from"), "15550001");
+    assert!(!seen.headers.contains_key("x-absent"));
+    assert_eq!(seen.header("aeg-output-event-id"), "e1");
+}
+
+#[tokio::test]
+async fn section_5_8_a_protected_endpoint_is_asked_and_served_with_a_token() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|seen| match seen.header("authorization") {
+        "Bearer for-api://hook" => Reply::agreeing(seen),
+        _ => Reply::status(401),
+    })
+    .await;
+    world
+        .subscribe_with(&endpoint, |spec| {
+            spec.destination = Destination::WebHook(WebHook {
+                entra: Some(Entra {
+                    tenant: "t".into(),
+                    application: "api://hook".into(),
+                }),
+                ..WebHook::new(endpoint.url())
+            });
+        })
+        .await;
+    world.text("e1", "15550001").await;
+    assert_eq!(
+        endpoint.event(1).await.header("authorization"),
+        "Bearer for-api://hook"
+    );
+    world.quiet().await;
+    assert_eq!(world.dead_letters().len(), 0);
+}
+
+#[tokio::test]
+async fn section_5_8_nothing_is_asked_while_no_token_can_be_had() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let closed = |hook: WebHook| {
+        Destination::WebHook(WebHook {
+            entra: Some(Entra {
+                tenant: "t".into(),
+                application: "closed".into(),
+            }),
+            ..hook
+        })
+    };
+    let spec = |url: String| SubscriptionSpec {
+        destination: closed(WebHook::new(url)),
+        ..SubscriptionSpec::to("")
+    };
+    let refused = world
+        .grid
+        .put_event_subscription(&communication(), "es1", spec(endpoint.url()))
+        .await;
+    assert!(
+        refused.is_err(),
+        "the endpoint cannot be asked without a token"
+    );
+    assert_eq!(endpoint.seen().len(), 0);
+
+    world.advance(seconds(6));
+    let made = world
+        .grid
+        .put_event_subscription(&communication(), "es1", spec(endpoint.url()))
+        .await;
+    assert!(made.is_ok());
+}
+
+#[tokio::test]
+async fn a_signed_request_carries_what_a_receiver_verifies() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|seen| match seen.header("aeg-event-type") {
+        "Notification" => Reply::status(500),
+        _ => Reply::agreeing(seen),
+    })
+    .await;
+    world
+        .subscribe_with(&endpoint, |spec| {
+            spec.destination = Destination::WebHook(WebHook {
+                signing: Some(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+                ..WebHook::new(endpoint.url())
+            });
+        })
+        .await;
+    world.text("e1", "15550001").await;
+    endpoint.event(1).await;
+    until("it waits", || world.grid.pending().waiting == 1).await;
+    world.turn(seconds(12)).await;
+    let all = [
+        endpoint.nth(1).await,
+        endpoint.event(1).await,
+        endpoint.event(2).await,
+    ];
+    for seen in &all {
+        let key = BASE64_STANDARD
+            .decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+            .unwrap();
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        hmac.update(seen.header("webhook-id").as_bytes());
+        hmac.update(b".");
+        hmac.update(seen.header("webhook-timestamp").as_bytes());
+        hmac.update(b".");
+        hmac.update(&seen.body);
+        let expected = BASE64_STANDARD.encode(hmac.finalize().into_bytes());
+        assert_eq!(seen.header("webhook-signature"), format!("v1,{expected}"));
+    }
+    // The same event has the same name, at another moment.
+    assert_eq!(all[1].header("webhook-id"), all[2].header("webhook-id"));
+    assert_ne!(
+        all[1].header("webhook-timestamp"),
+        all[2].header("webhook-timestamp")
+    );
 }

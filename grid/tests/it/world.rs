@@ -7,7 +7,9 @@ use gridpost_grid::outbound::{self, Reach};
 use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
 use gridpost_grid::{Grid, Limits, Settings};
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::LaneId;
+use gridpost_grid::tokens::{NoToken, Token, TokenSource};
+use gridpost_model::subscription::{Entra, LaneId};
+use futures_util::future::BoxFuture;
 use gridpost_model::{Clock as _, Event, ResourceId, Secret, Timestamp, event::NewEvent};
 use gridpost_sim::{SeededChance, VirtualClock};
 use gridpost_store::{Options, Partition, Store, StoreError, WriteError};
@@ -72,6 +74,7 @@ impl World {
                 ..outbound::Settings::default()
             },
             public_url: "https://127.0.0.1:8480".into(),
+            tracing: gridpost_grid::trace::Tracing::default(),
             // Lanes start workers from the store's own thread, which no runtime knows.
             spawn: Arc::new(move |name, task| {
                 if *skipped.lock() != Some(name) {
@@ -79,6 +82,7 @@ impl World {
                 }
             }),
             limits: Limits::default(),
+            tokens: Some(Arc::new(Issuer(clock.clone()))),
         };
         let grid = Grid::open(store.clone(), &recovery, settings).unwrap();
         Self {
@@ -196,6 +200,27 @@ impl World {
             })
             .await;
         committed.is_ok()
+    }
+}
+
+/// Issues tokens that say what they are for, and none for the application `closed` before its hour.
+struct Issuer(VirtualClock);
+
+impl TokenSource for Issuer {
+    fn token<'a>(&'a self, entra: &'a Entra) -> BoxFuture<'a, Result<Token, NoToken>> {
+        let now = self.0.now();
+        let closed = entra.application == "closed" && now < BEGINNING + Duration::from_secs(5);
+        let token = Token {
+            text: Secret::new(format!("for-{}", entra.application)),
+            expires: now + Duration::from_secs(3_600),
+        };
+        Box::pin(async move {
+            if closed {
+                Err(NoToken("closed".to_owned()))
+            } else {
+                Ok(token)
+            }
+        })
     }
 }
 
