@@ -7,6 +7,7 @@ mod manager;
 mod metrics;
 mod own;
 mod publish;
+mod schemas;
 mod sinks;
 mod sms;
 mod stack;

@@ -206,30 +206,69 @@ async fn event_grid_2_3_credentials_are_told_apart() {
     );
 }
 
-#[tokio::test]
-async fn event_grid_2_4_a_shared_access_signature_is_accepted_in_both_headers() {
-    let stack = Stack::start().await;
-    let publisher = Publisher::start(&stack).await;
-    let resource = format!(
-        "http%3A%2F%2F127.0.0.1%3A8480{}%3FapiVersion%3D2018-01-01",
-        ENDPOINT.replace('/', "%2F")
-    );
-    let signed = format!("r={resource}&e=1%2F1%2F2030%2012%3A00%3A00%20AM");
-    let key = BASE64_STANDARD.decode(&publisher.key).unwrap();
+/// What a client leaves as it is when it escapes.
+fn escaped(text: &str, kept: &str, space: &str, lower_hex: bool) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        let letter = char::from(byte);
+        if letter == ' ' {
+            out.push_str(space);
+        } else if letter.is_ascii_alphanumeric() || kept.contains(letter) {
+            out.push(letter);
+        } else if lower_hex {
+            out.push_str(&format!("%{byte:02x}"));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A token as a client makes it that escapes so.
+fn token(key: &str, resource: &str, expiry: &str, escape: impl Fn(&str) -> String) -> String {
+    let signed = format!("r={}&e={}", escape(resource), escape(expiry));
+    let key = BASE64_STANDARD.decode(key).unwrap();
     let mac = Hmac::<Sha256>::new_from_slice(&key)
         .unwrap()
         .chain_update(&signed);
     let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-    let signature: String = url::form_urlencoded::byte_serialize(signature.as_bytes()).collect();
-    let token = format!("{signed}&s={signature}");
-    let spelled = format!("SharedAccessSignature {token}");
-    for header in [
-        ("aeg-sas-token", token.as_str()),
-        ("authorization", spelled.as_str()),
-    ] {
-        let answer = publisher.send("POST", ENDPOINT, &[header], &batch()).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+    format!("{signed}&s={}", escape(&signature))
+}
+
+#[tokio::test]
+async fn event_grid_2_4_the_tokens_of_every_client_are_accepted_in_both_headers() {
+    let stack = Stack::start().await;
+    let publisher = Publisher::start(&stack).await;
+    let endpoint = format!("http://{HOST}{ENDPOINT}");
+    let with_version = format!("{endpoint}?apiVersion=2018-01-01");
+    let key = publisher.key.as_str();
+    let csharp = |text: &str| escaped(text, "-_.!*()", "+", true);
+    let quote_plus = |text: &str| escaped(text, "_.-~", "+", false);
+    let python = |text: &str| escaped(text, "_.-~()*!'", "%20", false);
+    let javascript = |text: &str| escaped(text, "_.-~()*!'", "%20", false);
+    let tokens = [
+        token(key, &endpoint, "6/15/2027 6:20:15 PM", csharp),
+        token(key, &endpoint, "2027-01-02T15:04:05.123456", quote_plus),
+        token(key, &with_version, "2027-01-02 15:04:05+00:00", python),
+        token(key, &with_version, "2027-01-02 15:04:05.5", python),
+        token(key, &with_version, "1/1/2030 12:00:00 AM", javascript),
+    ];
+    for token in &tokens {
+        let spelled = format!("SharedAccessSignature {token}");
+        for header in [
+            ("aeg-sas-token", token.as_str()),
+            ("authorization", spelled.as_str()),
+        ] {
+            let answer = publisher.send("POST", ENDPOINT, &[header], &batch()).await;
+            assert_eq!(answer.status, 200, "{token}: {answer:?}");
+        }
     }
+    let over = token(key, &endpoint, "11/1/2026 6:20:15 PM", csharp);
+    let answer = publisher
+        .send("POST", ENDPOINT, &[("aeg-sas-token", &over)], &batch())
+        .await;
+    let message = answer.json_of(401)["error"]["message"].to_string();
+    assert!(message.contains("has expired"), "{message}");
 }
 
 #[tokio::test]
