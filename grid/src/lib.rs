@@ -17,6 +17,7 @@ mod destination;
 pub mod directory;
 pub mod domain_topics;
 pub mod domains;
+pub mod dry_run;
 pub mod exchange;
 pub mod explain;
 pub mod faults;
