@@ -150,7 +150,11 @@ impl World {
             0,
             "a task of the server has failed; see above"
         );
-        server.grid().pending().is_quiet() && !server.comms().is_busy()
+        let mut pending = server.grid().pending();
+        // What a fault holds ends by time alone.
+        let held = server.grid().faults().waiting_for_time();
+        pending.in_flight = pending.in_flight.saturating_sub(held);
+        pending.is_quiet() && !server.comms().is_busy()
     }
 
     /// Calls Resource Manager and expects it to work.
@@ -269,6 +273,7 @@ async fn serve(folder: &std::path::Path, clock: &VirtualClock, seed: u64) -> (Se
     let sources = Sources {
         clock: Arc::new(clock.clone()),
         chance: Arc::new(SeededChance::new(seed)),
+        movable: false,
     };
     let server = Server::start(config, sources).await.unwrap();
     let client = Client::of(server.running().clone(), server.data()).unwrap();
