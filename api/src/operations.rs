@@ -30,6 +30,21 @@ pub trait Watch: Send + Sync + 'static {
     fn store(&self) -> StoreStatus;
     /// The process's condition at this moment.
     fn process(&self) -> ProcessStatus;
+    /// What became of traces so far. Nothing, unless they are collected.
+    fn traces(&self) -> TraceStatus {
+        TraceStatus::default()
+    }
+}
+
+/// What became of spans since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceStatus {
+    /// The collector took them.
+    pub exported: u64,
+    /// There were too many, or the collector was not there.
+    pub dropped: u64,
+    /// The collector did not want them.
+    pub refused: u64,
 }
 
 /// The store's condition.
@@ -96,6 +111,7 @@ async fn metrics(State(parts): State<Shared>) -> Response {
         &catalogue::BROKEN_INVARIANTS,
         gridpost_model::broken_invariants(),
     );
+    write_traces(&mut page, &parts.watch.traces());
     write_process(&mut page, &parts.watch.process());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], page.text).into_response()
@@ -309,6 +325,17 @@ fn write_store(page: &mut Page, store: &StoreStatus) {
     );
 }
 
+fn write_traces(page: &mut Page, traces: &TraceStatus) {
+    page.begin(&catalogue::TRACE_SPANS);
+    for (outcome, number) in [
+        ("exported", traces.exported),
+        ("dropped", traces.dropped),
+        ("refused", traces.refused),
+    ] {
+        page.sample(&catalogue::TRACE_SPANS, &[outcome], number);
+    }
+}
+
 fn write_process(page: &mut Page, process: &ProcessStatus) {
     page.single(&catalogue::RESIDENT, process.resident_bytes);
     page.single(&catalogue::CPU, process.cpu.as_secs_f64());
@@ -326,6 +353,7 @@ mod tests {
         write_comms(&mut page, &CommsMetrics::default());
         write_store(&mut page, &StoreStatus::default());
         page.single(&catalogue::BROKEN_INVARIANTS, 0);
+        write_traces(&mut page, &TraceStatus::default());
         write_process(&mut page, &ProcessStatus::default());
         let mut begun = page.begun.clone();
         begun.sort_unstable();

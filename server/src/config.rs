@@ -46,6 +46,8 @@ pub struct Config {
     pub store: Store,
     /// `[outbound]`
     pub outbound: Outbound,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
     /// `[principal]`
     pub principal: Principal,
     /// `[handlers]`
@@ -267,6 +269,34 @@ impl TryFrom<Value> for Choice {
             },
             _ => Err("expected true, false or \"auto\""),
         }
+    }
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    endpoint: String,
+    /// `service.name` of our spans.
+    pub service_name: String,
+    sampling_ratio: f64,
+    headers_file: PathBuf,
+}
+
+impl Telemetry {
+    /// The collector, when there is one.
+    pub fn endpoint(&self) -> Option<&str> {
+        (!self.endpoint.is_empty()).then_some(&*self.endpoint)
+    }
+
+    /// The share of traces begun here that is recorded, 0 to 1.
+    pub fn sampling_ratio(&self) -> f64 {
+        self.sampling_ratio.clamp(0.0, 1.0)
+    }
+
+    /// The file of further headers, when one is set.
+    pub fn headers_file(&self) -> Option<&Path> {
+        (!self.headers_file.as_os_str().is_empty()).then_some(&*self.headers_file)
     }
 }
 

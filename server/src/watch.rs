@@ -1,20 +1,23 @@
-//! The store's and the process's condition, for `/readyz` and `/metrics`.
+//! The store's and the process's condition, and what became of traces, for `/readyz` and `/metrics`.
 
 use std::fs;
 use std::time::Duration;
 
-use gridpost_api::operations::{ProcessStatus, StoreStatus, Watch};
+use gridpost_api::operations::{ProcessStatus, StoreStatus, TraceStatus, Watch};
 use gridpost_store::{Health, Store};
+
+use crate::telemetry::Telemetry;
 
 /// Watches one store and the process it is in.
 pub struct ProcessWatch {
     store: Store,
+    telemetry: Telemetry,
 }
 
 impl ProcessWatch {
-    /// A watch on that store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    /// A watch on that store, and on what becomes of traces.
+    pub fn new(store: Store, telemetry: Telemetry) -> Self {
+        Self { store, telemetry }
     }
 }
 
@@ -34,6 +37,10 @@ impl Watch for ProcessWatch {
             batches: status.batches,
             checkpoint_age: status.checkpoint_age,
         }
+    }
+
+    fn traces(&self) -> TraceStatus {
+        self.telemetry.status()
     }
 
     fn process(&self) -> ProcessStatus {

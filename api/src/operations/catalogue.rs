@@ -126,6 +126,8 @@ metrics! {
     JOURNAL_WRITTEN = Counter "gridpost_journal_written_bytes_total" [] "Bytes written.";
     JOURNAL_BATCHES = Counter "gridpost_journal_batches_total" [] "Group commits.";
     CHECKPOINT_AGE = Gauge "gridpost_checkpoint_age_seconds" [] "Age of the checkpoint.";
+    TRACE_SPANS = Counter "gridpost_trace_spans_total" ["outcome"]
+        "Spans that a collector took, that were dropped because it could not, that it did not want.";
     BROKEN_INVARIANTS = Counter "gridpost_broken_invariants_total" [] "Expected to stay at zero.";
 
     RESIDENT = Gauge "process_resident_memory_bytes" [] "Resident memory.";
