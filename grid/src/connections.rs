@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gridpost_model::subscription::AzureFunction;
-use gridpost_model::{ResourceId, Secret};
+use gridpost_model::subscription::{AzureFunction, WebHook};
+use gridpost_model::{Destination, ResourceId, Secret};
 
 use crate::storage::StorageAccount;
 
@@ -53,6 +53,28 @@ impl Connections {
         let id = &function.resource_id;
         let found = self.functions.get(id);
         found.ok_or_else(|| not_configured(id, "handlers.function"))
+    }
+}
+
+impl Connections {
+    /// The webhook that a destination is sent to by, when it is one: a function is.
+    ///
+    /// # Errors
+    /// The function is not configured.
+    pub(crate) fn webhook(
+        &self,
+        destination: &Destination,
+    ) -> Result<Option<WebHook>, NotConfigured> {
+        match destination {
+            Destination::WebHook(hook) => Ok(Some(hook.clone())),
+            Destination::AzureFunction(function) => Ok(Some(WebHook {
+                url: self.function(function)?.clone(),
+                batch: function.batch,
+                attributes: function.attributes.clone(),
+                ..WebHook::default()
+            })),
+            _ => Ok(None),
+        }
     }
 }
 

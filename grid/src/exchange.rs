@@ -5,7 +5,6 @@
 //! Not here: which exchanges are remembered (`recent`), how they are shown (`api`).
 
 use bytes::Bytes;
-use gridpost_model::Destination;
 use gridpost_model::subscription::{AttributeValue, EventSubscription};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -124,9 +123,6 @@ fn without_query(uri: &http::Uri) -> String {
 
 /// Headers that a subscription says are secret.
 fn secret_attributes(subscription: &EventSubscription) -> Vec<&str> {
-    let Destination::WebHook(hook) = &subscription.destination else {
-        return Vec::new();
-    };
     let is_secret = |value: &AttributeValue| {
         matches!(
             value,
@@ -136,7 +132,8 @@ fn secret_attributes(subscription: &EventSubscription) -> Vec<&str> {
             }
         )
     };
-    hook.attributes
+    let attributes = subscription.destination.attributes();
+    attributes
         .iter()
         .filter(|attribute| is_secret(&attribute.value))
         .map(|attribute| attribute.name.as_str())
@@ -199,7 +196,7 @@ fn excerpt(mut beginning: Vec<u8>, whole_bytes: usize) -> Excerpt {
 #[cfg(test)]
 mod tests {
     use gridpost_model::subscription::DeliveryAttribute;
-    use gridpost_model::{Filter, Secret};
+    use gridpost_model::{Destination, Filter, Secret};
     use http::StatusCode;
 
     use super::*;

@@ -25,7 +25,7 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
     }
     let client = inner.delivery.client();
     // Queues, topics and hubs are told nothing: a message would stand among the events.
-    let Some(hook) = deleted.destination.webhook() else {
+    let Ok(Some(hook)) = client.connections().webhook(&deleted.destination) else {
         return;
     };
     let Ok(endpoint) = client.endpoint(hook.url.reveal()) else {
@@ -41,7 +41,7 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
         body,
     };
     let name = deleted.name.clone();
-    let (inner_then, hook) = (Arc::clone(inner), hook.clone());
+    let (inner_then, hook) = (Arc::clone(inner), hook);
     let task = async move {
         let outcome = handshake::send(&inner_then, &hook, request).await;
         debug!(subscription.name = %name, ?outcome, "told the endpoint that {name} was deleted");

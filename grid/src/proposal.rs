@@ -56,11 +56,12 @@ impl Proposal {
             chance.uuid(),
         );
         // Other kinds are not asked.
-        let hook = spec.destination.webhook().cloned().unwrap_or_default();
+        let connections = &settings.outbound.connections;
+        let hook = connections.webhook(&spec.destination).ok().flatten();
         Self {
             lane,
             token: Secret::new(token),
-            hook,
+            hook: hook.unwrap_or_default(),
             schema: spec.delivery_schema,
             source: source.clone(),
             name: name.to_owned(),

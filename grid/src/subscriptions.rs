@@ -293,7 +293,9 @@ impl Inner {
         let open = Handshaking::enter(self, &id, &proposal)
             .ok_or_else(|| SubscribeError::InProgress(name.clone()))?;
         let agreement = match spec.destination {
-            Destination::WebHook(_) => handshake::ask(self, &proposal, &open).await?,
+            Destination::WebHook(_) | Destination::AzureFunction(_) => {
+                handshake::ask(self, &proposal, &open).await?
+            }
             // Whoever wrote the connection into the configuration has agreed.
             _ => Agreement::Given { allowed_rate: None },
         };

@@ -73,6 +73,18 @@ impl Destination {
         }
     }
 
+    /// `deliveryAttributeMappings`.
+    pub fn attributes(&self) -> &[DeliveryAttribute] {
+        match self {
+            Self::WebHook(hook) => &hook.attributes,
+            Self::AzureFunction(function) => &function.attributes,
+            Self::ServiceBusQueue(entity)
+            | Self::ServiceBusTopic(entity)
+            | Self::EventHub(entity) => &entity.attributes,
+            Self::StorageQueue(_) => &[],
+        }
+    }
+
     /// `endpointType`.
     pub fn kind(&self) -> &'static str {
         match self {

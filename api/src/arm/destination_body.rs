@@ -170,18 +170,6 @@ pub(super) fn shown_attributes(all: &[DeliveryAttribute], secrets: Secrets) -> V
     all.iter().map(shown).collect()
 }
 
-/// The delivery attributes of a destination of any kind.
-pub(super) fn attributes_of(destination: &Destination) -> &[DeliveryAttribute] {
-    match destination {
-        Destination::WebHook(hook) => &hook.attributes,
-        Destination::AzureFunction(function) => &function.attributes,
-        Destination::ServiceBusQueue(entity)
-        | Destination::ServiceBusTopic(entity)
-        | Destination::EventHub(entity) => &entity.attributes,
-        Destination::StorageQueue(_) => &[],
-    }
-}
-
 /// What GET shows of a destination.
 pub(super) fn shown(destination: &Destination) -> Value {
     match destination.webhook() {
@@ -255,7 +243,7 @@ mod tests {
         expected["deliveryAttributeMappings"][2]["properties"]["isSecret"] = json!(false);
         let destination = Destination::WebHook(hook.clone());
         assert_eq!(shown(&destination)["properties"], expected);
-        let told = shown_attributes(attributes_of(&destination), Secrets::Shown);
+        let told = shown_attributes(destination.attributes(), Secrets::Shown);
         assert_eq!(told[0]["properties"]["value"], "v1");
         assert_eq!(told.as_array().unwrap().len(), 3);
     }

@@ -216,7 +216,7 @@ async fn one(
         }
         (&Method::POST, Some("getdeliveryattributes")) => {
             let one = found(call, place, name)?;
-            let all = destination_body::attributes_of(&one.destination);
+            let all = one.destination.attributes();
             ok(json!({"value": destination_body::shown_attributes(all, Secrets::Shown)}))
         }
         _ => Err(call.not_allowed()),

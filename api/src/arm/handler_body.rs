@@ -4,19 +4,19 @@
 //! Not here: whether the resource has a connection (`grid::connections`).
 //! Source: reference event-grid 3.3, 6.
 
-use gridpost_model::subscription::StorageQueue;
+use gridpost_model::subscription::{AzureFunction, Batch, StorageQueue};
 use gridpost_model::{Destination, ResourceId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::destination_body::{MappingBody, Secrets, count, read_attributes, shown_attributes};
 use crate::problem::Refusal;
 
 const NAME: &str = "destination.properties.queueName";
 const RESOURCE: &str = "destination.properties.resourceId";
 
 /// What the real service has and we do not, and why.
-const MISSING: [(&str, &str); 8] = [
-    ("AzureFunction", NOT_YET),
+const MISSING: [(&str, &str); 7] = [
     ("EventHub", NOT_YET),
     (
         "HybridConnection",
@@ -32,6 +32,15 @@ const NOT_YET: &str = "use a webhook or a storage queue";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+struct FunctionBody {
+    resource_id: Option<String>,
+    max_events_per_batch: Option<i64>,
+    preferred_batch_size_in_kilobytes: Option<i64>,
+    delivery_attribute_mappings: Option<Vec<MappingBody>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct QueueBody {
     resource_id: Option<String>,
     queue_name: Option<String>,
@@ -43,13 +52,16 @@ pub(super) fn read(endpoint_type: &str, properties: Value) -> Result<Destination
     if endpoint_type.eq_ignore_ascii_case("StorageQueue") {
         return read_queue(properties);
     }
+    if endpoint_type.eq_ignore_ascii_case("AzureFunction") {
+        return read_function(properties);
+    }
     let is_it = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(endpoint_type);
     let message = match MISSING.iter().find(is_it) {
         Some((name, why)) => format!(
             "The destination type '{name}' is not supported by this version of Gridpost: {why}."
         ),
         None => format!(
-            "The destination type '{endpoint_type}' is unknown; use 'WebHook' or 'StorageQueue'."
+            "The destination type '{endpoint_type}' is unknown; use 'WebHook', 'AzureFunction' or 'StorageQueue'."
         ),
     };
     Err(Refusal::invalid_field("destination.endpointType", message))
@@ -69,6 +81,24 @@ fn read_queue(properties: Value) -> Result<Destination, Refusal> {
         queue: queue
             .ok_or_else(|| Refusal::invalid_field(NAME, "The name of the queue is missing."))?,
         time_to_live_seconds,
+    }))
+}
+
+fn read_function(properties: Value) -> Result<Destination, Refusal> {
+    let body: FunctionBody = parsed(properties)?;
+    let usual = Batch::default();
+    let number = |told: Option<i64>, usual| told.map_or(usual, count);
+    let attributes = body.delivery_attribute_mappings.unwrap_or_default();
+    Ok(Destination::AzureFunction(AzureFunction {
+        resource_id: resource(body.resource_id)?,
+        batch: Batch {
+            max_events: number(body.max_events_per_batch, usual.max_events),
+            preferred_kilobytes: number(
+                body.preferred_batch_size_in_kilobytes,
+                usual.preferred_kilobytes,
+            ),
+        },
+        attributes: read_attributes(attributes)?,
     }))
 }
 
@@ -100,6 +130,14 @@ pub(super) fn shown(destination: &Destination) -> Value {
             properties["queueMessageTimeToLiveInSeconds"] = json!(seconds);
         }
     }
+    if let Destination::AzureFunction(function) = destination {
+        properties["maxEventsPerBatch"] = json!(function.batch.max_events);
+        properties["preferredBatchSizeInKilobytes"] = json!(function.batch.preferred_kilobytes);
+    }
+    let attributes = destination.attributes();
+    if !attributes.is_empty() {
+        properties["deliveryAttributeMappings"] = shown_attributes(attributes, Secrets::Hidden);
+    }
     json!({"endpointType": destination.kind(), "properties": properties})
 }
 
@@ -120,6 +158,25 @@ mod tests {
             shown(&read),
             json!({"endpointType": "StorageQueue", "properties": properties})
         );
+    }
+
+    #[test]
+    fn section_3_3_a_function_is_read_and_shown_as_it_was_written() {
+        let properties = json!({
+            "resourceId": "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Web/sites/a/functions/f",
+            "maxEventsPerBatch": 10, "preferredBatchSizeInKilobytes": 128,
+            "deliveryAttributeMappings": [
+                {"name": "X-Key", "type": "Dynamic", "properties": {"sourceField": "data.key"}},
+            ],
+        });
+        let function = read("AzureFunction", properties.clone()).unwrap();
+        assert_eq!(
+            shown(&function),
+            json!({"endpointType": "AzureFunction", "properties": properties})
+        );
+        let plain = read("azurefunction", json!({"resourceId": "/f"})).unwrap();
+        assert_eq!(shown(&plain)["properties"]["maxEventsPerBatch"], 1);
+        assert!(read("AzureFunction", json!({})).is_err());
     }
 
     #[test]

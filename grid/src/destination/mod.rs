@@ -57,16 +57,21 @@ impl Prepared {
         client: &Client,
     ) -> Result<Self, BadUrl> {
         match &subscription.destination {
-            Destination::WebHook(hook) => {
+            destination @ (Destination::WebHook(_) | Destination::AzureFunction(_)) => {
+                let hook = client.connections().webhook(destination)?;
+                let hook = hook.ok_or(BadUrl::Malformed)?;
                 let endpoint = client.endpoint(hook.url.reveal())?;
-                Ok(Self::Webhook(Webhook::new(subscription, endpoint, hook)))
+                Ok(Self::Webhook(Webhook::new(subscription, endpoint, &hook)))
             }
             Destination::StorageQueue(queue) => Ok(Self::Other(Arc::new(Queue::new(
                 subscription,
                 queue,
                 client,
             )?))),
-            _ => Err(BadUrl::Malformed),
+            // Refused when they are made.
+            Destination::ServiceBusQueue(_)
+            | Destination::ServiceBusTopic(_)
+            | Destination::EventHub(_) => Err(BadUrl::Malformed),
         }
     }
 }

@@ -7,6 +7,7 @@
 use gridpost_model::subscription::{DeadLetterDestination, Destination, StorageQueue};
 use gridpost_model::{ResourceId, subscription::AzureFunction};
 
+use super::webhook;
 use crate::connections::NotConfigured;
 use crate::manage::Invalid;
 use crate::outbound::Client;
@@ -53,6 +54,8 @@ fn check_queue(queue: &StorageQueue, client: &Client) -> Result<(), Invalid> {
 }
 
 fn check_function(function: &AzureFunction, client: &Client) -> Result<(), Invalid> {
+    webhook::check_batch(function.batch)?;
+    webhook::check_headers(&function.attributes)?;
     let url = known(client.connections().function(function), RESOURCE)?;
     reachable(url.reveal(), RESOURCE, client)
 }

@@ -7,6 +7,7 @@ mod delivery;
 mod domains;
 mod endpoint;
 mod explain;
+mod functions;
 mod options;
 mod replay;
 mod world;

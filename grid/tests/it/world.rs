@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gridpost_grid::connections::Connections;
 use gridpost_grid::outbound::{self, Reach};
 use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
 use gridpost_grid::{Grid, Limits, Settings};
@@ -43,17 +44,26 @@ impl World {
     /// As `start`, with a store tuned for the test.
     pub(crate) fn start_with(tune: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open_with(folder, VirtualClock::at(BEGINNING), 1, tune)
+        let clock = VirtualClock::at(BEGINNING);
+        Self::open_with(folder, clock, 1, Connections::default(), tune)
+    }
+
+    /// As `start`, with connections to resources.
+    pub(crate) fn start_knowing(connections: Connections) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = VirtualClock::at(BEGINNING);
+        Self::open_with(folder, clock, 1, connections, |_| ())
     }
 
     fn open(folder: TempDir, clock: VirtualClock, chance_seed: u64) -> Self {
-        Self::open_with(folder, clock, chance_seed, |_| ())
+        Self::open_with(folder, clock, chance_seed, Connections::default(), |_| ())
     }
 
     fn open_with(
         folder: TempDir,
         clock: VirtualClock,
         chance_seed: u64,
+        connections: Connections,
         tune: impl FnOnce(&mut Options),
     ) -> Self {
         let mut options = Options::new(folder.path(), Arc::new(clock.clone()));
@@ -71,6 +81,7 @@ impl World {
                     ..Reach::default()
                 },
                 plain_http: true,
+                connections,
                 ..outbound::Settings::default()
             },
             public_url: "https://127.0.0.1:8480".into(),
