@@ -363,6 +363,15 @@ impl Lane {
         self.carry_out(call);
     }
 
+    /// Whoever read for this lane did not come to an end.
+    pub(crate) fn reading_broke(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.reading = false;
+        state.waiting.abandon_reading();
+        self.pause_reading(&mut state);
+        self.set_alarm(&mut state, self.shared.clock.now());
+    }
+
     fn pause_reading(&self, state: &mut State) {
         state.read_pause = Some(self.shared.clock.now() + READ_PAUSE);
     }

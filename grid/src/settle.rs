@@ -115,6 +115,13 @@ impl Ledger {
         Some(batch)
     }
 
+    /// Takes changes back that were not written.
+    fn put_back(&mut self, batch: &[Change]) {
+        self.writing = 0;
+        self.bytes += batch.iter().map(Change::bytes).sum::<usize>();
+        self.changes.splice(0..0, batch.iter().cloned());
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         LEDGER <= self.changes.len() || LEDGER_BYTES <= self.bytes
     }
@@ -322,11 +329,16 @@ fn dead(
 
 /// Writes a lane's changes until there are none. One such task per lane at a time, and none while nothing fails.
 pub(crate) async fn write_down(lane: Arc<Lane>) {
+    let mut writing = Writing {
+        lane: Arc::clone(&lane),
+        batch: Arc::default(),
+    };
     loop {
         let Some(batch) = lane.lock().ledger.next_batch() else {
             break;
         };
         let batch = Arc::new(batch);
+        writing.batch = Arc::clone(&batch);
         while let Err(error) = write(&lane, &batch).await {
             if matches!(error, WriteError::NotStored(StoreError::Closed)) {
                 // Whatever was not written is still where it was, and will be tried again by the next process.
@@ -343,9 +355,32 @@ pub(crate) async fn write_down(lane: Arc<Lane>) {
                 .sleep_until(lane.shared.clock.now() + AGAIN)
                 .await;
         }
+        writing.batch = Arc::default();
         written(&lane, &batch);
     }
     lane.shared.calmer.notify_waiters();
+}
+
+/// Changes being written. Should a defect of ours end the writing, they go back, and somebody else writes them.
+struct Writing {
+    lane: Arc<Lane>,
+    batch: Arc<Vec<Change>>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        self.lane.lock().ledger.put_back(&self.batch);
+        let lane = Arc::clone(&self.lane);
+        let again = async move {
+            let clock = &lane.shared.clock;
+            clock.sleep_until(clock.now() + AGAIN).await;
+            write_down(Arc::clone(&lane)).await;
+        };
+        (self.lane.shared.spawn)("settle", Box::pin(again));
+    }
 }
 
 async fn write(lane: &Arc<Lane>, batch: &Arc<Vec<Change>>) -> Result<(), WriteError<StoreError>> {

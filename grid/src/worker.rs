@@ -34,6 +34,7 @@ pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
         line: None,
         timer: Timer::default(),
         job: None,
+        reading: false,
     };
     worker.run().await;
 }
@@ -50,6 +51,8 @@ struct Worker {
     used: Timestamp,
     /// The job in hand, until its end has been noted.
     job: Option<Job>,
+    /// Whether it is reading for the lane.
+    reading: bool,
 }
 
 /// An open connection, and where it leads.
@@ -69,8 +72,16 @@ impl Worker {
                     (done, now) = self.deliver().await;
                     self.used = now;
                 }
-                Take::ReadJournal(from, room) => self.lane.read_journal(from, room),
-                Take::ReadTable(from, held) => self.lane.read_table(from, held, now),
+                Take::ReadJournal(from, room) => {
+                    self.reading = true;
+                    self.lane.read_journal(from, room);
+                    self.reading = false;
+                }
+                Take::ReadTable(from, held) => {
+                    self.reading = true;
+                    self.lane.read_table(from, held, now);
+                    self.reading = false;
+                }
                 Take::Park => {
                     if !self.rest().await {
                         return;
@@ -106,35 +117,35 @@ impl Worker {
             self.attempt(&plan).await
         };
         let now = self.lane.shared.clock.now();
-        let Some(job) = self.job.take() else {
+        let Some(job) = &self.job else {
             return (None, now);
         };
         let tracing = &self.lane.shared.tracing;
-        tracing.attempted(&plan, &job, &received, now);
+        tracing.attempted(&plan, job, &received, now);
         let told = self.lane.shared.tail.is_listened() || self.lane.sampler.takes(now);
         match received {
-            Ok(Response { status, .. }) if !told && (200..=204).contains(&status.as_u16()) => (
-                Some(Delivered {
+            Ok(Response { status, .. }) if !told && (200..=204).contains(&status.as_u16()) => {
+                let done = self.job.take().map(|job| Delivered {
                     job,
                     status: status.as_u16(),
                     ended: now,
                     told: Vec::new(),
-                }),
-                now,
-            ),
-            received => (self.ended(&plan, job, received, now), now),
+                });
+                (done, now)
+            }
+            received => (self.ended(&plan, received, now), now),
         }
     }
 
     /// The ends that are told of: failures, some successes, and everything while somebody listens.
     fn ended(
-        &self,
+        &mut self,
         plan: &Plan,
-        job: Job,
         received: Result<Response, Failure>,
         now: Timestamp,
     ) -> Option<Delivered> {
-        let request = request(plan, &job, None, &self.lane.shared).ok();
+        let job = self.job.as_ref()?;
+        let request = request(plan, job, None, &self.lane.shared).ok();
         let received = match received {
             Ok(response) => Received::Answered(response),
             Err(failure) => Received::Failed(failure),
@@ -145,41 +156,50 @@ impl Worker {
             Received::Answered(response) if (200..=204).contains(&response.status.as_u16()) => 0.0,
             _ => self.lane.shared.chance.fraction(),
         };
-        let attempts: Vec<_> = job
-            .items
-            .iter()
-            .map(|item| {
-                let (verdict, outcome, status) =
-                    settle::judge(plan, &job, item, &received, jitter, now);
-                Attempted {
-                    at: job.started,
-                    event_id: item.event.id.to_string(),
-                    number: item.history.attempts + 1,
-                    first: item.history.first.unwrap_or(job.started),
-                    outcome,
-                    status,
-                    took: now.since(job.started),
-                    verdict,
-                    replay: item.history.replay,
-                    exchange: Some(Arc::clone(&exchange)),
-                }
-            })
-            .collect();
+        let attempts = attempts(plan, job, &received, Some(&exchange), jitter, now);
         if self.lane.shared.tail.is_listened() {
-            self.tell(plan, &job, &attempts, now);
+            self.tell(plan, job, &attempts, now);
         }
         match attempts.first() {
-            Some(first) if first.outcome == Outcome::Delivered => Some(Delivered {
-                job,
-                status: first.status.unwrap_or_default(),
-                ended: now,
-                told: attempts,
-            }),
+            Some(first) if first.outcome == Outcome::Delivered => {
+                let status = first.status.unwrap_or_default();
+                self.job.take().map(|job| Delivered {
+                    job,
+                    status,
+                    ended: now,
+                    told: attempts,
+                })
+            }
             _ => {
-                settle::failed(&self.lane, plan, &job, attempts, now);
+                settle::failed(&self.lane, plan, job, attempts, now);
+                self.job = None;
                 None
             }
         }
+    }
+
+    /// A defect of ours ended the worker. What it had in hand counts as tried, so that an event that always meets the
+    /// defect is tried by the schedule and not without end.
+    fn recover(&mut self) {
+        if self.reading {
+            self.lane.reading_broke();
+        }
+        let Some(job) = self.job.take() else {
+            return;
+        };
+        let lane = Arc::clone(&self.lane);
+        let task = async move {
+            let (plan, now) = (lane.plan.load_full(), lane.shared.clock.now());
+            let received = Received::Failed(Failure::Handler {
+                outcome: Outcome::Aborted,
+                detail: "a defect of Gridpost ended the attempt".to_owned(),
+            });
+            let jitter = lane.shared.chance.fraction();
+            let attempts = attempts(&plan, &job, &received, None, jitter, now);
+            settle::failed(&lane, &plan, &job, attempts, now);
+        };
+        // In a task of its own: a second panic while this one is carried on would end the process.
+        (self.lane.shared.spawn)("lane-recovery", Box::pin(task));
     }
 
     fn tell(&self, plan: &Plan, job: &Job, attempts: &[Attempted], now: Timestamp) {
@@ -307,8 +327,38 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.recover();
+        }
         self.lane.worker_left(self.id, self.job.take());
     }
+}
+
+/// What became of each event of a job.
+fn attempts(
+    plan: &Plan,
+    job: &Job,
+    received: &Received,
+    exchange: Option<&Arc<Exchange>>,
+    jitter: f64,
+    now: Timestamp,
+) -> Vec<Attempted> {
+    let attempt = |item: &Item| {
+        let (verdict, outcome, status) = settle::judge(plan, job, item, received, jitter, now);
+        Attempted {
+            at: job.started,
+            event_id: item.event.id.to_string(),
+            number: item.history.attempts + 1,
+            first: item.history.first.unwrap_or(job.started),
+            outcome,
+            status,
+            took: now.since(job.started),
+            verdict,
+            replay: item.history.replay,
+            exchange: exchange.cloned(),
+        }
+    };
+    job.items.iter().map(attempt).collect()
 }
 
 impl Line {

@@ -367,3 +367,29 @@ async fn a_signed_request_carries_what_a_receiver_verifies() {
         all[2].header("webhook-timestamp")
     );
 }
+
+#[tokio::test]
+async fn a_defect_while_sending_is_a_failed_attempt_and_stops_no_lane() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world
+        .subscribe_with(&endpoint, |spec| {
+            spec.destination = Destination::WebHook(WebHook {
+                entra: Some(Entra {
+                    tenant: "t".into(),
+                    application: "broken".into(),
+                }),
+                ..WebHook::new(endpoint.url())
+            });
+        })
+        .await;
+    world.advance(seconds(10));
+    world.text("e1", "15550001").await;
+    until("it waits", || world.grid.pending().waiting == 1).await;
+    assert_eq!(endpoint.events().len(), 0);
+    world.turn(seconds(12)).await;
+    let seen = endpoint.event(1).await;
+    assert_eq!(seen.header("aeg-delivery-count"), "1");
+    world.quiet().await;
+    assert_eq!(world.grid.pending().waiting, 0);
+}

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use gridpost_grid::connections::Connections;
 use gridpost_grid::outbound::{self, Reach};
 use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
+use gridpost_grid::tokens::{NoToken, Token, TokenSource};
 use gridpost_grid::{Grid, Limits, Settings};
 use gridpost_model::filter::TopicKind;
-use gridpost_grid::tokens::{NoToken, Token, TokenSource};
 use gridpost_model::subscription::{Entra, LaneId};
-use futures_util::future::BoxFuture;
 use gridpost_model::{Clock as _, Event, ResourceId, Secret, Timestamp, event::NewEvent};
 use gridpost_sim::{SeededChance, VirtualClock};
 use gridpost_store::{Options, Partition, Store, StoreError, WriteError};
@@ -214,16 +214,23 @@ impl World {
     }
 }
 
-/// Issues tokens that say what they are for, and none for the application `closed` before its hour.
+/// Issues tokens that say what they are for, none for the application `closed` in the first seconds, and panics once
+/// some have passed for `broken`.
 struct Issuer(VirtualClock);
 
 impl TokenSource for Issuer {
     fn token<'a>(&'a self, entra: &'a Entra) -> BoxFuture<'a, Result<Token, NoToken>> {
         let now = self.0.now();
+        let broken = BEGINNING + Duration::from_secs(10);
+        if entra.application == "broken" && (broken..broken + Duration::from_secs(5)).contains(&now)
+        {
+            panic!("the issuer is broken");
+        }
         let closed = entra.application == "closed" && now < BEGINNING + Duration::from_secs(5);
         let token = Token {
             text: Secret::new(format!("for-{}", entra.application)),
-            expires: now + Duration::from_secs(3_600),
+            // Of no use a moment later, so that each request asks for one.
+            expires: now,
         };
         Box::pin(async move {
             if closed {
