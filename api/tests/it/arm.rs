@@ -159,7 +159,7 @@ async fn management_5_topics_have_their_codes() {
         Row("PUT", TOPIC, of_az, 201),
         Row("PUT", TOPIC, of_sdk, 201),
         Row("PUT", TOPIC, cloud, 400),
-        Row("PUT", TOPIC, closed, 400),
+        Row("PUT", TOPIC, closed, 201),
         Row("GET", TOPIC, NOTHING, 200),
         Row("PATCH", TOPIC, json!({"tags": {"x": "y"}}), 200),
         Row("GET", "/providers/Microsoft.EventGrid/topics", NOTHING, 200),
@@ -183,7 +183,7 @@ async fn management_5_topics_have_their_codes() {
         ),
         Row(
             "PUT",
-            "/resourceGroups/rg1/providers/Microsoft.EventGrid/domains/d",
+            "/resourceGroups/rg1/providers/Microsoft.EventGrid/namespaces/n",
             json!({}),
             501,
         ),
