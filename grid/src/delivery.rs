@@ -320,10 +320,15 @@ impl Delivery {
         pending
     }
 
-    pub(crate) fn metrics(&self) -> Metrics {
+    /// All counters. `evaluated` are those of advanced filters, which nobody here evaluates.
+    pub(crate) fn metrics(&self, evaluated: &HashMap<LaneId, u64>) -> Metrics {
         let now = self.shared.clock.now();
-        let lanes = self.all().iter().map(|lane| lane.metrics(now)).collect();
-        self.topics.report(lanes)
+        let of_lane = |lane: &Arc<Lane>| {
+            let mut metrics = lane.metrics(now);
+            metrics.counts.filters_evaluated = evaluated.get(&lane.id).copied().unwrap_or(0);
+            metrics
+        };
+        self.topics.report(self.all().iter().map(of_lane).collect())
     }
 
     /// The attempts a lane remembers, oldest first.

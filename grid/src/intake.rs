@@ -5,6 +5,7 @@
 //! Not here: topics and domains as resources (`topics`, `domains`), accepting events (`publish`), how a caller proves
 //! who it is (`api`).
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use gridpost_model::filter::TopicKind;
@@ -273,12 +274,19 @@ impl Wanted {
         kind: TopicKind,
         all: impl Iterator<Item = &'a Arc<EventSubscription>>,
     ) {
-        self.0.store(Arc::new(Open::of(kind, all)));
+        let mut open = Open::of(kind, all);
+        open.index.count_on(&self.0.load().index);
+        self.0.store(Arc::new(open));
     }
 
     /// The lanes that want an event.
     pub(crate) fn matches(&self, event: &Event) -> Lanes {
         self.0.load().index.matches(event)
+    }
+
+    /// How many advanced filters were evaluated, by lane.
+    pub(crate) fn evaluated(&self, counts: &mut HashMap<LaneId, u64>) {
+        counts.extend(self.0.load().index.evaluated());
     }
 
     /// The open lanes.

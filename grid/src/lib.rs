@@ -58,6 +58,7 @@ mod validation;
 mod waiting;
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,7 +200,11 @@ impl Grid {
 
     /// All counters.
     pub fn metrics(&self) -> Metrics {
-        self.0.delivery.metrics()
+        let mut evaluated = HashMap::new();
+        for source in self.0.registry.read().sources.values() {
+            source.wanted.evaluated(&mut evaluated);
+        }
+        self.0.delivery.metrics(&evaluated)
     }
 
     /// What is still to be delivered.

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gridpost_model::filter::{AdvancedFilter, Clause, Content, TopicKind, lookup, significant};
 use gridpost_model::subscription::{EventSubscription, LaneId};
@@ -47,6 +48,8 @@ struct Entry {
     filter: Filter,
     /// The advanced filters, those first that do not need the event's JSON.
     clauses: Box<[Asked]>,
+    /// How many of them were evaluated, by this index and those before it.
+    evaluated: Arc<AtomicU64>,
 }
 
 /// An advanced filter, and the number of its key.
@@ -159,6 +162,27 @@ impl TopicIndex {
         self.by_type.get(std::str::from_utf8(&folded).ok()?)
     }
 
+    /// Goes on counting where the index before this one was.
+    pub(crate) fn count_on(&mut self, before: &Self) {
+        let counters: HashMap<_, _> = before
+            .entries
+            .iter()
+            .map(|entry| (entry.lane, &entry.evaluated))
+            .collect();
+        for entry in &mut self.entries {
+            if let Some(counter) = counters.get(&entry.lane) {
+                entry.evaluated = Arc::clone(counter);
+            }
+        }
+    }
+
+    /// How many advanced filters of each subscription were evaluated. Those that the index could do without are not
+    /// among them.
+    pub(crate) fn evaluated(&self) -> impl Iterator<Item = (LaneId, u64)> {
+        let with_filters = self.entries.iter().filter(|one| !one.clauses.is_empty());
+        with_filters.map(|one| (one.lane, one.evaluated.load(Ordering::Relaxed)))
+    }
+
     /// How many subscriptions stand in the index.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -183,13 +207,26 @@ impl Entry {
             lane: subscription.lane,
             filter,
             clauses: advanced.iter().map(asked).collect(),
+            evaluated: Arc::default(),
         }
     }
 
     fn wants(&self, kind: TopicKind, event: &Event, values: &Values<'_, '_>) -> bool {
         let on_arrays = self.filter.advanced_on_arrays;
-        let holds = |one: &Asked| values.ask(one.key, |found| one.clause.holds(found, on_arrays));
-        self.filter.takes_envelope(kind, event) && self.clauses.iter().all(holds)
+        if !self.filter.takes_envelope(kind, event) {
+            return false;
+        }
+        if self.clauses.is_empty() {
+            return true;
+        }
+        let mut evaluated = 0;
+        let holds = |one: &Asked| {
+            evaluated += 1;
+            values.ask(one.key, |found| one.clause.holds(found, on_arrays))
+        };
+        let all_hold = self.clauses.iter().all(holds);
+        self.evaluated.fetch_add(evaluated, Ordering::Relaxed);
+        all_hold
     }
 }
 

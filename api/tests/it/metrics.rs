@@ -231,7 +231,10 @@ async fn start(stack: &Stack) -> (Manager<'_>, Publisher<'_>) {
 async fn section_8_1_each_metric_moves_with_what_it_counts() {
     let stack = Stack::start().await;
     let (manager, publisher) = start(&stack).await;
-    let filter = json!({"subjectBeginsWith": "a/"});
+    let filter = json!({
+        "subjectBeginsWith": "a/",
+        "advancedFilters": [{"operatorType": "NumberLessThan", "key": "data.n", "value": 5}],
+    });
     subscribe(&stack, &manager, "es-a", filter).await;
 
     publisher.event("a/taken").await;
@@ -269,6 +272,7 @@ async fn section_8_1_each_metric_moves_with_what_it_counts() {
     );
     assert_eq!(of_lane("eventgrid_matched_event_total"), 3.0);
     assert_eq!(of_lane("eventgrid_delivery_success_total"), 1.0);
+    assert_eq!(of_lane("eventgrid_advanced_filter_evaluation_total"), 3.0);
     assert_eq!(
         of_lane("eventgrid_destination_processing_duration_seconds_count"),
         3.0
