@@ -315,6 +315,42 @@ mod tests {
         headers(Some(file.path()))
     }
 
+    fn span() -> Span {
+        Span {
+            context: gridpost_model::TraceContext::sampled([1; 16], [1; 8]),
+            parent: None,
+            kind: gridpost_grid::trace::Kind::Server,
+            name: "publish".into(),
+            began: gridpost_model::Timestamp::EPOCH,
+            ended: gridpost_model::Timestamp::EPOCH,
+            attributes: Vec::new(),
+            links: Vec::new(),
+            failure: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn spans_beyond_the_bound_and_for_a_collector_that_is_not_there_are_counted() {
+        let file = "[telemetry]\nendpoint = 'http://127.0.0.1:1'\n".to_owned();
+        let file = Some(("own.toml".into(), file));
+        let config = config::Config::resolve(file, &|_| None, &config::Flags::default()).unwrap();
+        let clock = gridpost_sim::VirtualClock::at(gridpost_model::Timestamp::EPOCH);
+        let supervisor = Supervisor::of_this_runtime();
+        let telemetry =
+            Telemetry::start(&config.telemetry, Vec::new(), Arc::new(clock), &supervisor).unwrap();
+        let spans = telemetry.0.clone().unwrap();
+        // Nobody takes any yet: this task has not waited.
+        for _ in 0..QUEUE + 5 {
+            spans.take(span());
+        }
+        assert_eq!(telemetry.status().dropped, 5);
+        telemetry.close().await;
+        assert_eq!(telemetry.status().dropped, QUEUE as u64 + 5);
+        assert_eq!(telemetry.status().exported, 0);
+        spans.take(span());
+        assert_eq!(telemetry.status().dropped, QUEUE as u64 + 6);
+    }
+
     #[test]
     fn headers_are_read_and_never_shown() {
         let headers = read("Authorization: Bearer s3cret\n\nx-tenant:one\n").unwrap();

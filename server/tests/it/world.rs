@@ -30,6 +30,8 @@ pub(crate) struct World {
     server: Option<Server>,
     clock: VirtualClock,
     seed: u64,
+    /// The environment that the server reads.
+    settings: Vec<(String, String)>,
     client: Client,
     folder: tempfile::TempDir,
     may_stay_unsettled: bool,
@@ -49,13 +51,23 @@ pub(crate) fn hours(count: u64) -> Duration {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A world whose server reads this environment.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = VirtualClock::at(BEGIN.parse().unwrap());
-        let (server, client) = serve(folder.path(), &clock, 1).await;
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let (server, client) = serve(folder.path(), &clock, 1, &settings).await;
         Self {
             server: Some(server),
             clock,
             seed: 1,
+            settings,
             client,
             folder,
             may_stay_unsettled: false,
@@ -66,7 +78,13 @@ impl World {
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.seed += 1;
-        let (server, client) = serve(self.folder.path(), &self.clock, self.seed).await;
+        let (server, client) = serve(
+            self.folder.path(),
+            &self.clock,
+            self.seed,
+            &self.settings,
+        )
+        .await;
         self.server = Some(server);
         self.client = client;
     }
@@ -219,9 +237,19 @@ impl World {
 
     /// Makes a custom topic.
     pub(crate) async fn topic(&self, name: &str) -> Topic<'_> {
+        self.topic_of(name, json!({})).await
+    }
+
+    /// Makes a custom topic that takes CloudEvents.
+    pub(crate) async fn cloud_events_topic(&self, name: &str) -> Topic<'_> {
+        let properties = json!({ "inputSchema": "CloudEventSchemaV1_0" });
+        self.topic_of(name, properties).await
+    }
+
+    async fn topic_of(&self, name: &str, properties: Value) -> Topic<'_> {
         let id = format!("{RESOURCE_GROUP}/providers/Microsoft.EventGrid/topics/{name}");
-        self.manage(Method::PUT, &id, json!({ "location": "local" }))
-            .await;
+        let body = json!({ "location": "local", "properties": properties });
+        self.manage(Method::PUT, &id, body).await;
         let keys = self
             .manage(Method::POST, &format!("{id}/listKeys"), Value::Null)
             .await;
@@ -263,13 +291,22 @@ impl Drop for World {
     }
 }
 
-async fn serve(folder: &std::path::Path, clock: &VirtualClock, seed: u64) -> (Server, Client) {
+async fn serve(
+    folder: &std::path::Path,
+    clock: &VirtualClock,
+    seed: u64,
+    settings: &[(String, String)],
+) -> (Server, Client) {
     let flags = Flags {
         data: Some(folder.join("data")),
         listen: Some("127.0.0.1:0".to_owned()),
         ..Flags::default()
     };
-    let config = Config::resolve(None, &|_| None, &flags).unwrap();
+    let environment = |name: &str| {
+        let found = settings.iter().find(|(one, _)| one == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let config = Config::resolve(None, &environment, &flags).unwrap();
     let sources = Sources {
         clock: Arc::new(clock.clone()),
         chance: Arc::new(SeededChance::new(seed)),
@@ -306,18 +343,31 @@ impl Topic<'_> {
     }
 
     pub(crate) async fn try_publish(&self, events: Value) -> http::StatusCode {
+        self.publish_with(&[], events).await
+    }
+
+    /// Publishes with further headers.
+    pub(crate) async fn publish_with(
+        &self,
+        headers: &[(&str, &str)],
+        events: Value,
+    ) -> http::StatusCode {
         let mut sender = gridpost::client::open(self.world.address(), None)
             .await
             .unwrap();
-        let request = http::Request::post(format!(
+        let mut request = http::Request::post(format!(
             "/topics/{}/api/events?api-version=2018-01-01",
             self.name
         ))
         .header("host", self.world.address().to_string())
-        .header("content-type", "application/json")
-        .header("aeg-sas-key", &self.key)
-        .body(Full::from(events.to_string()))
-        .unwrap();
+        .header("aeg-sas-key", &self.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::from(events.to_string())).unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
         response.into_body().collect().await.unwrap();
