@@ -20,6 +20,7 @@ use tower::{Service, ServiceExt as _};
 
 pub mod arm;
 pub mod auth;
+pub mod closing;
 pub mod communication;
 pub mod issuer;
 pub mod operations;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub host_names: Vec<String>,
     /// How the store and the process are doing.
     pub watch: Arc<dyn operations::Watch>,
+    /// Told when the server begins to drain: what waits or streams without end is let go.
+    pub closing: closing::Closing,
     /// What a publisher may send at once.
     pub publish_limits: publish::Limits,
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gridpost_api::issuer::OwnIssuer;
+use gridpost_api::closing::Closing;
 use gridpost_api::sinks::Sinks;
 use gridpost_api::token::TokenKeys;
 use gridpost_api::{Parts, Tenant};
@@ -65,6 +66,7 @@ pub struct Server {
     comms: Comms,
     telemetry: Telemetry,
     listener: Listener,
+    closing: Closing,
     supervisor: Supervisor,
     running: Running,
     data: PathBuf,
@@ -113,7 +115,9 @@ impl Server {
         let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
         provision::provision(&config, &data, &grid, &comms, &*sources.chance).await?;
 
+        let closing = Closing::default();
         let surfaces = gridpost_api::surfaces(Parts {
+            closing: closing.clone(),
             grid: grid.clone(),
             comms: comms.clone(),
             handsets,
@@ -143,6 +147,7 @@ impl Server {
             comms,
             telemetry,
             listener,
+            closing,
             supervisor,
             running,
             data,
@@ -183,6 +188,7 @@ impl Server {
     /// Stops accepting, lets requests in progress finish for that long, then settles and closes everything.
     pub async fn stop(self, drain: Duration) {
         Running::forget(&self.data);
+        self.closing.begin();
         if !self.listener.close(drain).await {
             let left = self.listener.connections();
             tracing::warn!(

@@ -1,6 +1,6 @@
 //! What happens to events: live, waited for, explained.
 //!
-//! Promise: a listener that cannot keep up is told how much it lost, and slows nobody.
+//! Promise: a listener that cannot keep up is told how much it lost, and slows nobody. None holds a server that closes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use gridpost_grid::tail::{Activity, What};
 use serde::Deserialize;
 use serde_json::json;
@@ -78,6 +78,10 @@ pub(super) async fn tail(
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted?;
     let lines = activities(parts.grid.tail(), wanted);
+    let lines = lines.take_until(Box::pin({
+        let closing = parts.closing.clone();
+        async move { closing.begun().await }
+    }));
     Ok(Sse::new(lines)
         .keep_alive(KeepAlive::default())
         .into_response())
@@ -131,6 +135,7 @@ pub(super) async fn wait_for(
     loop {
         let received = tokio::select! {
             received = receiver.recv() => received,
+            () = parts.closing.begun() => return Err(Problem::closing()),
             () = &mut deadline => {
                 let message = format!("Nothing of that kind happened within {} s.", timeout.as_secs());
                 return Err(Problem::timed_out(message));
@@ -141,7 +146,7 @@ pub(super) async fn wait_for(
                 return Ok(Json(ActivityOut::from(&*activity)).into_response());
             }
             Ok(_) | Err(RecvError::Lagged(_)) => (),
-            Err(RecvError::Closed) => return Err(Problem::timed_out("The server is closing.")),
+            Err(RecvError::Closed) => return Err(Problem::closing()),
         }
     }
 }

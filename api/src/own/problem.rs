@@ -52,6 +52,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "WaitTimedOut", message)
     }
 
+    /// 503: the server is about to stop.
+    pub(crate) fn closing() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Closing",
+            "The server is closing.",
+        )
+    }
+
     /// 409: something else is in the way.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)

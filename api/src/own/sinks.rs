@@ -117,9 +117,10 @@ pub(super) async fn wait_for(
     };
     let sink = usable(&parts, &name)?;
     let until = parts.clock.now() + timeout;
-    let found = sink
-        .wait(&wanted, asked.after, count, &*parts.clock, until)
-        .await;
+    let found = tokio::select! {
+        found = sink.wait(&wanted, asked.after, count, &*parts.clock, until) => found,
+        () = parts.closing.begun() => return Err(Problem::closing()),
+    };
     if found.complete {
         return Ok(Json(Requests {
             requests: found.requests,

@@ -252,7 +252,10 @@ pub(crate) async fn receive(
     };
     let sink = parts.sinks.named(&name)?;
     let answer = sink.receive(&head, &body, parts.clock.now());
-    Ok(carry_out(answer, &sink, &*parts.clock).await)
+    tokio::select! {
+        answer = carry_out(answer, &sink, &*parts.clock) => Ok(answer),
+        () = parts.closing.begun() => Err(Problem::closing()),
+    }
 }
 
 async fn carry_out(answer: Answer, sink: &Sink, clock: &dyn Clock) -> Response {

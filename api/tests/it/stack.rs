@@ -7,8 +7,10 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use gridpost_api::closing::Closing;
 use gridpost_api::operations::{ProcessStatus, StoreStatus, Watch};
 use gridpost_api::sinks::Sinks;
+use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::token::TokenKeys;
 use gridpost_api::{Parts, Profile, Tenant, surfaces};
 use gridpost_comms::resources::ServiceSpec;
@@ -39,6 +41,7 @@ pub(crate) struct Stack {
     pub(crate) grid: Grid,
     pub(crate) comms: Comms,
     pub(crate) router: Router,
+    pub(crate) closing: Closing,
     _folder: tempfile::TempDir,
 }
 
@@ -84,6 +87,7 @@ impl Stack {
         let clock = VirtualClock::at("2026-11-22T00:27:55Z".parse().unwrap());
         let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
         let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(2));
+        let signing = TokenKeys::generate().unwrap();
         // The store's writer starts tasks too, from a thread that belongs to no runtime.
         let runtime = tokio::runtime::Handle::current();
         let spawn: Spawn = Arc::new(move |_, task| {
@@ -109,7 +113,12 @@ impl Stack {
                 tracing: gridpost_grid::trace::Tracing::default(),
                 spawn: Arc::clone(&spawn),
                 limits: Limits::default(),
-                tokens: None,
+                tokens: Some(Arc::new(OwnIssuer {
+                    keys: TokenKeys::from_pkcs8(&signing).unwrap(),
+                    clock: Arc::clone(&ticking),
+                    base_url: format!("http://{HOST}"),
+                    tenant_id: TENANT.into(),
+                })),
             },
         )
         .unwrap();
@@ -126,6 +135,7 @@ impl Stack {
             },
         )
         .unwrap();
+        let closing = Closing::default();
         let parts = Parts {
             grid: grid.clone(),
             comms: comms.clone(),
@@ -133,7 +143,7 @@ impl Stack {
             sinks: Sinks::default(),
             clock: ticking,
             chance: Arc::clone(&chance),
-            tokens: TokenKeys::from_pkcs8(&TokenKeys::generate().unwrap()).unwrap(),
+            tokens: TokenKeys::from_pkcs8(&signing).unwrap(),
             tenant: Tenant {
                 tenant_id: TENANT.into(),
                 subscription_id: SUBSCRIPTION.into(),
@@ -142,6 +152,7 @@ impl Stack {
             base_url: format!("http://{HOST}"),
             host_names: vec!["LOCALHOST".into(), "gridpost-box".into()],
             watch: Arc::new(NoWatch),
+            closing: closing.clone(),
             publish_limits: gridpost_api::publish::Limits::default(),
         };
         let stack = Self {
@@ -149,6 +160,7 @@ impl Stack {
             grid,
             comms,
             router: Router::new().fallback_service(surfaces(parts)),
+            closing,
             _folder: folder,
         };
         let secret = SecretHash::of(&Secret::new("open sesame"), &*chance);

@@ -143,3 +143,34 @@ async fn a_world_that_is_left_with_work_under_way_fails_its_test() {
     world.text("+15555550123", NUMBER, "Hello").await;
     world.settle().await;
 }
+
+#[tokio::test]
+async fn streams_and_long_polls_do_not_hold_a_server_that_stops() {
+    let world = World::start().await;
+    let address = world.address();
+    let mut open = Vec::new();
+    for path in ["events", "events/wait", "sinks/s/wait"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET /_gridpost/v1/{path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    // The stream has begun, and a later request on it was not needed to see that: its head has come.
+    let mut head = [0; 15];
+    open[0].read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    world.settle().await;
+
+    let (server, _folder) = world.into_server();
+    // An hour: were anybody waited for, the test would not end.
+    server.stop(seconds(3_600)).await;
+
+    let mut answers = Vec::new();
+    for mut stream in open {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answers.push(answer);
+    }
+    assert!(answers[1].starts_with("HTTP/1.1 503"), "{answers:?}");
+    assert!(answers[2].contains("The server is closing."), "{answers:?}");
+}
