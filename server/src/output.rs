@@ -166,6 +166,51 @@ impl Output {
     }
 }
 
+/// How far something long has come, on a terminal.
+pub struct Bar {
+    shown: ProgressBar,
+    watched: bool,
+}
+
+impl Output {
+    /// A bar that appears after two seconds, when somebody is looking.
+    pub fn bar(self, what: &str) -> Bar {
+        let shown = ProgressBar::new(100);
+        shown.set_draw_target(ProgressDrawTarget::hidden());
+        let style =
+            ProgressStyle::with_template("{prefix} [{bar:30}] {percent}% {msg} ({elapsed})");
+        shown.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        shown.set_prefix(what.to_owned());
+        Bar {
+            shown,
+            watched: self.format == Format::Human && is_watched(),
+        }
+    }
+}
+
+impl Bar {
+    /// Shows a share, from 0 to 1, and some words.
+    pub fn set(&self, share: f64, words: String) {
+        if self.watched && self.shown.is_hidden() && PATIENCE <= self.shown.elapsed() {
+            self.shown.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a percentage"
+        )]
+        self.shown
+            .set_position((share.clamp(0.0, 1.0) * 100.0) as u64);
+        self.shown.set_message(words);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.shown.finish_and_clear();
+    }
+}
+
 /// Whether somebody is looking at the standard error stream, so that colours help.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()

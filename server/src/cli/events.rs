@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::render;
+use super::{render, replay};
 use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Exit, Failure, Output};
@@ -46,6 +46,15 @@ pub(super) enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Deliver kept events once more to one subscription
+    Replay(replay::Arguments),
+    /// List replays, under way and ended
+    Replays,
+    /// End a replay; what it has handed over is still delivered
+    CancelReplay {
+        /// The replay's id
+        id: String,
+    },
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: Output) -> Result<(), Failure> {
@@ -70,6 +79,9 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             output.result(&told, |told| explained(told, full));
             Ok(())
         }
+        Command::Replay(arguments) => replay::run(&arguments, &client, output).await,
+        Command::Replays => replay::list(&client, output).await,
+        Command::CancelReplay { id } => replay::cancel(&client, &id, output).await,
     }
 }
 
@@ -288,7 +300,7 @@ fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u
     path
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod env;
 mod events;
 mod render;
+mod replay;
 mod serve;
 mod sms;
 
