@@ -228,9 +228,8 @@ impl Inner {
     fn explained(&self, one: &Found) -> Result<Explanation, ExplainError> {
         let state = self.registry.read();
         let source = one.event.topic.parse::<ResourceId>().ok();
-        let source = source.and_then(|id| state.sources.get(&id));
         let mut subscriptions = Vec::new();
-        if let Some(source) = source {
+        for source in source.iter().flat_map(|id| state.audience(id)) {
             for subscription in source.subscriptions.values() {
                 subscriptions.push(self.explained_to(source.kind, subscription, one)?);
             }

@@ -359,6 +359,14 @@ impl State {
             .unwrap_or_default()
     }
 
+    /// Whose subscriptions hear of an event of that topic: the topic itself and, for a topic of a domain, the domain.
+    pub(crate) fn audience(&self, topic: &ResourceId) -> impl Iterator<Item = &Arc<SourceState>> {
+        let above = self.domain_above(topic).map(|(above, _)| &above.domain.id);
+        let own = self.sources.get(topic);
+        own.into_iter()
+            .chain(above.and_then(|domain| self.sources.get(domain)))
+    }
+
     fn replace_subscriptions(
         &mut self,
         source: &ResourceId,

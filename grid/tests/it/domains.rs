@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gridpost_grid::domains::{Automation, DomainPatch, DomainSpec};
+use gridpost_grid::explain::Fate;
 use gridpost_grid::intake::{IngressSpec, IntakeKind};
 use gridpost_grid::manage::{Created, ManageError};
 use gridpost_grid::scope::Scope;
@@ -146,6 +147,26 @@ async fn section_2_8_an_event_reaches_its_topic_and_its_domain_each_once() {
     assert_eq!(received(&books), ["/topics/books", "/topics/books"]);
     assert_eq!(received(&toys), ["/topics/toys"]);
     assert!(world.grid.domain_topic(&topic_id("garden")).is_none());
+}
+
+#[tokio::test]
+async fn an_event_of_a_domain_is_explained_by_the_subscriptions_of_its_topic_and_of_the_domain() {
+    let world = World::with_domain().await;
+    let endpoint = Endpoint::agreeing().await;
+    for source in [domain_id(), topic_id("books"), topic_id("toys")] {
+        world.subscribe_to(source, "es1", &endpoint).await.unwrap();
+    }
+    world.publish_to(&["books"]).await;
+    world.settled().await;
+    let told = world.grid.explain("1").unwrap();
+    let mut asked: Vec<_> = told[0]
+        .subscriptions
+        .iter()
+        .map(|one| (one.subscription.source.clone(), one.fate.clone()))
+        .collect();
+    asked.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [domain_id(), topic_id("books")].map(|source| (source, Fate::Delivered));
+    assert_eq!((asked, told[0].deleted), (expected.to_vec(), 0));
 }
 
 #[tokio::test]
