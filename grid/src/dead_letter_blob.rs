@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,6 +86,8 @@ pub(crate) fn target(
 #[derive(Default)]
 pub(crate) struct Unwritten {
     lanes: Mutex<HashMap<(Partition, LaneId), Due>>,
+    /// Lanes that were taken and whose end has not been noted.
+    taken: AtomicU64,
     called: Notify,
     closed: AtomicBool,
 }
@@ -136,8 +138,17 @@ impl Unwritten {
             }
             !is_due
         });
+        // Before the lock is released: whoever asks what is under way finds it here or there.
+        self.taken.fetch_add(due.len() as u64, Ordering::Relaxed);
         due.sort_unstable_by_key(|(partition, lane, _)| (partition.0, *lane));
         due
+    }
+
+    /// Lanes whose letters are being written, or are due now.
+    pub(crate) fn under_way(&self, now: Timestamp) -> u64 {
+        let lanes = self.lanes.lock();
+        let due = lanes.values().filter(|due| due.at <= now).count() as u64;
+        due + self.taken.load(Ordering::Relaxed)
     }
 
     fn next(&self) -> Timestamp {
@@ -175,10 +186,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             continue;
         }
-        let writing = futures_util::stream::iter(due)
-            .for_each_concurrent(AT_ONCE, |(partition, lane, failures)| {
-                write_lane(&shared, partition, lane, failures)
-            });
+        let writing = futures_util::stream::iter(due).for_each_concurrent(
+            AT_ONCE,
+            |(partition, lane, failures)| {
+                let shared = &shared;
+                async move {
+                    write_lane(shared, partition, lane, failures).await;
+                    shared.unwritten.taken.fetch_sub(1, Ordering::Relaxed);
+                }
+            },
+        );
         tokio::select! {
             () = writing => (),
             () = closing(&shared.unwritten) => (),
@@ -437,8 +454,11 @@ mod tests {
         note(&unwritten, 1, 200);
         note(&unwritten, 2, 100);
         assert_eq!(unwritten.next(), Timestamp::from_seconds(300));
+        assert_eq!(unwritten.under_way(Timestamp::from_seconds(299)), 0);
+        assert_eq!(unwritten.under_way(Timestamp::from_seconds(300)), 1);
         assert_eq!(taken(&unwritten, 299), [] as [u64; 0]);
         assert_eq!(taken(&unwritten, 300), [1]);
+        assert_eq!(unwritten.under_way(Timestamp::from_seconds(300)), 1);
         assert_eq!(taken(&unwritten, 400), [2]);
         assert_eq!(unwritten.next(), Timestamp::FAR_FUTURE);
     }

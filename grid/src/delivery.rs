@@ -317,6 +317,8 @@ impl Delivery {
         self.all()
             .iter()
             .for_each(|lane| lane.add_pending(&mut pending));
+        let now = self.shared.clock.now();
+        pending.in_flight += self.shared.unwritten.under_way(now);
         pending
     }
 

@@ -227,7 +227,7 @@ pub struct Pending {
     pub fresh: u64,
     /// Never tried, in lanes that may not send now (probation, manual validation).
     pub held: u64,
-    /// Being tried, or being written down.
+    /// Being tried, or being written down; a lane whose dead letters are being written as blobs counts one for it.
     pub in_flight: u64,
     /// Lanes that may send and have retries due now.
     pub due: u64,
