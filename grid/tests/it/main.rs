@@ -10,4 +10,5 @@ mod explain;
 mod functions;
 mod options;
 mod replay;
+mod resources;
 mod world;
