@@ -210,7 +210,8 @@ impl Refusal {
 
     /// 503: the store did not take the change; clients try again by themselves.
     pub fn not_stored(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::warn!(error, "a call could not be stored");
+        // The store tells of a full disk once; this would be a line for each call.
+        tracing::debug!(error, "a call could not be stored");
         let message = "The request could not be stored at this moment. Please retry.";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -27,6 +27,7 @@ pub mod operations;
 pub mod origin;
 pub mod own;
 pub mod path;
+pub mod planned;
 pub mod problem;
 pub mod publish;
 pub mod sinks;
@@ -96,6 +97,7 @@ pub fn surfaces(parts: Parts) -> Surfaces {
         .merge(validate::routes())
         .merge(token::routes())
         .merge(sms::routes())
+        .merge(planned::routes())
         .merge(own::routes(&parts))
         .fallback(arm::answer)
         .with_state(Arc::clone(&parts));

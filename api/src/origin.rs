@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Uri, request};
 
 use crate::Parts;
+use crate::own::guard::is_own_host;
 
 /// Who asks, and how; the listener puts it into the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,15 @@ pub fn base_url(parts: &Parts, request: &request::Parts) -> String {
     };
     match host(&request.uri, &request.headers) {
         Some(host) if is_plain(host) => format!("{scheme}://{host}"),
+        _ => parts.base_url.clone(),
+    }
+}
+
+/// What [`base_url`] says when the client dialled one of our names; otherwise the configured address. For what outlives
+/// the call, lest a forged `Host` ends up in it.
+pub fn own_base_url(parts: &Parts, request: &request::Parts) -> String {
+    match host(&request.uri, &request.headers) {
+        Some(host) if is_own_host(parts, host) => base_url(parts, request),
         _ => parts.base_url.clone(),
     }
 }

@@ -325,7 +325,8 @@ impl From<&PublishError> for PublishRefusal {
     fn from(error: &PublishError) -> Self {
         match error {
             PublishError::NotStored(error) => {
-                tracing::warn!("a batch was not stored: {error}");
+                // The store tells of a full disk once; this would be a line for each batch.
+                tracing::debug!("a batch was not stored: {error}");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "ServiceUnavailable",

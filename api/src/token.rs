@@ -212,7 +212,7 @@ async fn issue(State(parts): State<Shared>, request: Request) -> Response {
     };
     match grant(
         &parts,
-        &origin::base_url(&parts, &head),
+        &origin::own_base_url(&parts, &head),
         &Form::parse(&body),
     ) {
         Ok(granted) => no_store(Json(granted).into_response()),
@@ -375,31 +375,37 @@ async fn discovery(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Json<Value> {
-    let base = origin::base_url(&parts, &request.into_parts().0);
+    let head = request.into_parts().0;
+    let base = origin::base_url(&parts, &head);
+    let issuer = issuer(&parts, &origin::own_base_url(&parts, &head));
     if tenant == "adfs" {
-        return Json(adfs_configuration(&parts, &base));
+        return Json(adfs_configuration(&base, &issuer));
     }
     let below = format!("{base}/{tenant}");
     Json(json!({
         "token_endpoint": format!("{below}/oauth2/v2.0/token"),
         "authorization_endpoint": format!("{below}/oauth2/v2.0/authorize"),
         "device_authorization_endpoint": format!("{below}/oauth2/v2.0/devicecode"),
-        "issuer": issuer(&parts, &base),
+        "issuer": issuer,
         "jwks_uri": format!("{below}/discovery/v2.0/keys"),
     }))
 }
 
 async fn discovery_below_adfs(State(parts): State<Shared>, request: Request) -> Json<Value> {
-    let base = origin::base_url(&parts, &request.into_parts().0);
-    Json(adfs_configuration(&parts, &base))
+    let head = request.into_parts().0;
+    let issuer = issuer(&parts, &origin::own_base_url(&parts, &head));
+    Json(adfs_configuration(
+        &origin::base_url(&parts, &head),
+        &issuer,
+    ))
 }
 
-fn adfs_configuration(parts: &Parts, base: &str) -> Value {
+fn adfs_configuration(base: &str, issuer: &str) -> Value {
     json!({
         "token_endpoint": format!("{base}/adfs/oauth2/token"),
         "authorization_endpoint": format!("{base}/adfs/oauth2/authorize"),
         "device_authorization_endpoint": format!("{base}/adfs/oauth2/devicecode"),
-        "issuer": issuer(parts, base),
+        "issuer": issuer,
         "jwks_uri": format!("{base}/adfs/discovery/keys"),
     })
 }

@@ -81,13 +81,13 @@ struct Asked {
 /// A span of time as text or as seconds.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Span {
+pub(super) enum Span {
     Seconds(f64),
     Text(String),
 }
 
 impl Span {
-    fn read(&self) -> Result<Duration, Problem> {
+    pub(super) fn read(&self) -> Result<Duration, Problem> {
         let span = match self {
             Self::Seconds(seconds) => read_span(&seconds.to_string()),
             Self::Text(text) => read_span(text),
@@ -242,7 +242,8 @@ impl Walk<'_> {
     fn under_way(&self) -> UnderWay {
         UnderWay {
             pending: self.parts.grid.pending(),
-            waits_for_time: self.parts.sinks.waiting_for_time(),
+            waits_for_time: self.parts.sinks.waiting_for_time()
+                + self.parts.grid.faults().waiting_for_time(),
             comms: self.parts.comms.is_busy(),
             noticed: self.hands.is_noticed(),
         }

@@ -58,19 +58,26 @@ fn is_own_name(parts: &Parts, name: &str) -> bool {
     all.any(|own| without_port(own).eq_ignore_ascii_case(name))
 }
 
-/// The host that was dialled, unless it is one of ours.
+/// Whether a host, with or without a port, is this machine or one of the names it was given.
+pub(crate) fn is_own_host(parts: &Parts, host: &str) -> bool {
+    is_ours(host, |name| is_own_name(parts, name))
+}
+
+/// A host that was dialled and is not one of ours. Whoever names several, in the target or in headers, means them all:
+/// programs disagree about which of them counts.
 fn foreign_host(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
-    let host = head
-        .uri
-        .authority()
-        .map(uri::Authority::as_str)
-        .or_else(|| {
-            head.headers
-                .get(header::HOST)
-                .and_then(|value| value.to_str().ok())
-        });
-    let host = host.unwrap_or_default();
-    (!is_ours(host, is_own_name)).then(|| host.to_owned())
+    let in_target = head.uri.authority().map(uri::Authority::as_str);
+    let in_headers = head.headers.get_all(header::HOST).iter();
+    let mut hosts = in_target
+        .into_iter()
+        .chain(in_headers.map(|value| value.to_str().unwrap_or_default()))
+        .peekable();
+    if hosts.peek().is_none() {
+        return Some(String::new());
+    }
+    hosts
+        .find(|host| !is_ours(host, &is_own_name))
+        .map(str::to_owned)
 }
 
 /// The page that made its browser call, unless it is served from here.
@@ -150,6 +157,22 @@ mod tests {
                 "{host}"
             );
         }
+    }
+
+    #[test]
+    fn issue_3_of_several_hosts_none_may_be_foreign() {
+        let of = |hosts: &[&str]| {
+            let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            foreign_host(&head(&headers), own)
+        };
+        assert_eq!(of(&["localhost", "127.0.0.1:8480"]), None);
+        let foreign = Some("example.com".to_owned());
+        assert_eq!(of(&["localhost", "example.com"]), foreign);
+        assert_eq!(of(&["example.com", "localhost"]), foreign);
+        assert_eq!(of(&[]), Some(String::new()));
+        let mut dialled = head(&[("host", "example.com")]);
+        dialled.uri = "http://localhost:8480/_gridpost/v1/info".parse().unwrap();
+        assert_eq!(foreign_host(&dialled, own), foreign);
     }
 
     #[test]

@@ -17,7 +17,8 @@ mod clock;
 mod dead_letters;
 mod events;
 mod explain;
-mod guard;
+mod faults;
+pub(crate) mod guard;
 mod info;
 mod numbers;
 pub(crate) mod problem;
@@ -42,6 +43,11 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
         .route("/events", get(events::tail))
         .route("/events/wait", get(events::wait_for))
         .route("/events/{id}/explain", get(explain::explain))
+        .route("/faults", get(faults::list))
+        .route(
+            "/faults/{name}",
+            get(faults::get).put(faults::put).delete(faults::delete),
+        )
         .route("/handsets/{number}/messages", get(texts::messages))
         .route(
             "/handsets/{number}/script",

@@ -333,17 +333,25 @@ async fn production_asks_for_a_token() {
 }
 
 #[tokio::test]
-async fn the_clock_is_not_moved_in_production_nor_when_it_cannot_be() {
+async fn neither_time_nor_deliveries_are_meddled_with_in_production() {
     let stack = Stack::start_as(Profile::Production).await;
     let token = stack.token().await;
-    let mut request = own_request("POST", "clock/advance", r#"{"by":"PT1H"}"#);
-    request
-        .headers_mut()
-        .insert("authorization", format!("Bearer {token}").parse().unwrap());
-    let refused = stack.ask(request).await.json_of(403);
-    let message = refused["error"]["message"].as_str().unwrap();
-    assert!(message.contains("development profile only"), "{message}");
+    for (method, path, body) in [
+        ("POST", "clock/advance", r#"{"by":"PT1H"}"#),
+        ("PUT", "faults/one", r#"{"fault":"hang"}"#),
+    ] {
+        let mut request = own_request(method, path, body);
+        request
+            .headers_mut()
+            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let refused = stack.ask(request).await.json_of(403);
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains("development profile only"), "{message}");
+    }
+}
 
+#[tokio::test]
+async fn a_clock_that_cannot_be_moved_says_so() {
     let stack = Stack::start().await;
     let shown = stack.own("GET", "clock", "").await.json_of(200);
     assert_eq!(shown["movable"], false);
@@ -358,6 +366,127 @@ async fn what_does_not_exist_is_refused_in_our_own_shape() {
     assert_eq!(nowhere.json_of(404)["error"]["code"], "NotFound");
     let wrong = stack.own("PATCH", "numbers", "").await;
     assert_eq!(wrong.json_of(405)["error"]["code"], "MethodNotAllowed");
+}
+
+#[tokio::test]
+async fn who_listens_or_waits_is_let_go_when_the_server_closes() {
+    let stack = Stack::start().await;
+    let request = own_request("GET", "events", "");
+    let stream = tower::ServiceExt::oneshot(stack.router.clone(), request);
+    let body = stream.await.unwrap().into_body();
+    stack.closing.begin();
+    let rest = http_body_util::BodyExt::collect(body).await.unwrap();
+    assert_eq!(rest.to_bytes().len(), 0);
+    for path in ["events/wait", "sinks/s/wait"] {
+        let answer = stack.own("GET", path, "").await;
+        assert_eq!(answer.json_of(503)["error"]["code"], "Closing");
+    }
+}
+
+#[tokio::test]
+async fn events_are_replayed_to_a_subscription_and_the_replay_is_shown() {
+    let stack = Stack::start().await;
+    let base = serve(&stack).await;
+    subscribe(&stack, "first", &format!("{base}/sinks/a"), "").await;
+    for message in ["one", "two"] {
+        stack.own("POST", "sms/receive", &inbound(message)).await;
+    }
+    stack.settle().await;
+    subscribe(&stack, "late", &format!("{base}/sinks/b"), "").await;
+
+    let ask = |more: serde_json::Value| {
+        let mut body = json!({"subscription": "late"});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        body.to_string()
+    };
+    let dry = stack
+        .own("POST", "replays", &ask(json!({"dryRun": true, "rate": 1})))
+        .await
+        .json_of(200);
+    assert_eq!((&dry["events"], &dry["seconds"]), (&json!(2), &json!(2)));
+    let wanted = json!({"filter": {"advancedFilters": [
+        {"operatorType": "StringContains", "key": "data.message", "values": ["tw"]},
+    ]}});
+    let accepted = stack.own("POST", "replays", &ask(wanted.clone())).await;
+    let replay = accepted.json_of(202);
+    let id = replay["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        accepted.headers["location"],
+        format!("/_gridpost/v1/replays/{id}")
+    );
+    let found = stack.own("GET", "sinks/b/wait", "").await.json_of(200);
+    let request = &found["requests"][0];
+    assert_eq!(request["headers"]["gridpost-replay"], id);
+    assert_eq!(request["body"][0]["data"]["message"], "two");
+    stack.settle().await;
+
+    let path = format!("replays/{id}");
+    let shown = stack.own("GET", &path, "").await.json_of(200);
+    assert_eq!(
+        (&shown["state"], &shown["handedOver"], &shown["progress"]),
+        (&json!("done"), &json!(1), &json!(1.0))
+    );
+    let listed = stack.own("GET", "replays", "").await.json_of(200);
+    assert_eq!(listed["value"], json!([shown]));
+    assert_eq!(stack.own("DELETE", &path, "").await.status, 204);
+    assert_eq!(stack.own("GET", &path, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_replay_that_cannot_be_is_refused_with_the_reason() {
+    let stack = Stack::start().await;
+    let base = serve(&stack).await;
+    subscribe(&stack, "texts", &format!("{base}/sinks/s"), "").await;
+    let ask = async |body: serde_json::Value| {
+        let answer = stack.own("POST", "replays", &body.to_string()).await;
+        let message = answer.json()["error"]["message"].to_string();
+        (answer.status.as_u16(), message)
+    };
+    let (status, message) = ask(json!({"subscription": "other"})).await;
+    assert_eq!((status, message.contains("'other'")), (404, true));
+    let (status, _) = ask(json!({"subscription": "texts", "eventId": "x"})).await;
+    assert_eq!(status, 404);
+    let (status, message) = ask(json!({"subscription": "texts", "rate": 0})).await;
+    assert_eq!((status, message.contains("rate")), (400, true));
+    let filter = json!({"advancedFilters": [{"operatorType": "Nonsense", "key": "x"}]});
+    let (status, message) = ask(json!({"subscription": "texts", "filter": filter})).await;
+    assert_eq!((status, message.contains("advancedFilters")), (400, true));
+    assert_eq!(stack.own("DELETE", "replays/zz", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_surface_that_is_not_there_yet_says_so_in_its_own_shape() {
+    let stack = Stack::start().await;
+    for (method, path, word) in [
+        ("POST", "/identities?api-version=2023-10-01", "identities"),
+        (
+            "GET",
+            "/chat/threads/19:x@thread.v2?api-version=2024-03-07",
+            "chat",
+        ),
+        ("POST", "/emails:send?api-version=2025-09-01", "emails"),
+        ("PATCH", "/routing/jobs/1?api-version=2023-11-01", "routing"),
+        ("GET", "/calling/callConnections/1", "calling"),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost:8480")
+            .header("x-ms-client-request-id", "7")
+            .header("x-ms-return-client-request-id", "true")
+            .body(Body::empty())
+            .unwrap();
+        let answer = stack.ask(request).await;
+        let error = &answer.json_of(501)["error"];
+        assert_eq!(error["code"], "NotSupported", "{path}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("'/{word}' is not supported yet")),
+            "{message}"
+        );
+        assert_eq!(answer.headers["x-ms-client-request-id"], "7");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Signing in, as clients do it.
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -156,4 +158,34 @@ async fn management_2_2_discovery_leads_to_the_token_endpoint_and_names_the_tena
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn issue_3_a_forged_host_does_not_become_the_issuer() {
+    let stack = Stack::start().await;
+    let issuers = async |host: &str| {
+        let path = format!("/{TENANT}/oauth2/v2.0/token");
+        let request = Request::post(path)
+            .header("host", host)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(GOOD))
+            .unwrap();
+        let granted = stack.ask(request).await.json_of(200);
+        let token = granted["access_token"].as_str().unwrap().to_owned();
+        let claims = token.split('.').nth(1).unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let path = format!("/{TENANT}/v2.0/.well-known/openid-configuration");
+        let request = Request::get(path)
+            .header("host", host)
+            .body(Body::empty())
+            .unwrap();
+        let discovered = stack.ask(request).await.json_of(200);
+        assert_eq!(claims["iss"], discovered["issuer"], "{host}");
+        claims["iss"].as_str().unwrap().to_owned()
+    };
+    let own = issuers("localhost:8480").await;
+    assert!(own.contains("//localhost:8480/"), "{own}");
+    let forged = issuers("forged.example").await;
+    assert_eq!(forged, issuers(HOST).await);
 }

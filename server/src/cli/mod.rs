@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod env;
 mod events;
+mod fault;
 mod render;
 mod replay;
 mod serve;
@@ -77,6 +78,9 @@ enum Command {
     /// See and send again what could not be delivered
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Let deliveries go wrong on purpose, in the development profile
+    #[command(subcommand)]
+    Fault(fault::Command),
     /// See and move on the clock of a server in the development profile
     #[command(subcommand)]
     Clock(clock::Command),
@@ -160,6 +164,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Sms(command) => on_one_core(sms::run(command, &config, output)),
         Command::Events(command) => on_one_core(events::run(command, &config, output)),
         Command::DeadLetter(command) => on_one_core(dead_letter::run(command, &config, output)),
+        Command::Fault(command) => on_one_core(fault::run(command, &config, output)),
         Command::Clock(command) => on_one_core(clock::run(command, &config, output)),
         Command::Doctor => on_one_core(doctor::run(&config, output)),
         Command::Config => {

@@ -71,6 +71,8 @@ struct Shelf {
     /// One could not be made. On a full disk trying again at once would take the journal's last space, so the next
     /// segment that is begun tries again.
     discouraged: bool,
+    /// It was said in the log that one could not be made, and none was made since.
+    complained: bool,
 }
 
 enum Task {
@@ -87,6 +89,7 @@ impl Spares {
             ordered: 0,
             next_number,
             discouraged: false,
+            complained: false,
         };
         let pool = Pool {
             folder: folder.to_owned(),
@@ -215,12 +218,16 @@ impl Pool {
             Task::Remove(path) => fs::remove_file(path),
         };
         let failed = done.is_err();
-        if let Err(error) = done
-            && !self.closing.load(Ordering::Relaxed)
-        {
-            tracing::warn!(%error, "a spare journal segment could not be prepared or removed");
-        }
         let mut shelf = self.shelf.lock();
+        match done {
+            // On a full disk every refused batch asks for a spare anew; one line tells of all of them.
+            Err(error) if !shelf.complained && !self.closing.load(Ordering::Relaxed) => {
+                shelf.complained = true;
+                tracing::warn!(%error, "spare journal segments cannot be prepared or removed");
+            }
+            Ok(()) if !matches!(task, Task::Remove(_)) => shelf.complained = false,
+            _ => (),
+        }
         match task {
             Task::Make => {
                 shelf.ordered -= 1;

@@ -1,0 +1,55 @@
+//! Surfaces of communication services that are not there yet.
+//!
+//! Promise: their clients are told so in the shape they read, with the name of the surface, instead of a 404 that looks
+//! like a missing thread, room or user.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn;
+use axum::routing::any;
+use http::StatusCode;
+
+use crate::Shared;
+use crate::communication::{Refusal, echo_request_id};
+
+/// The first words of their paths. Source: reference communication-services 1.
+const WORDS: [&str; 14] = [
+    "access",
+    "availablePhoneNumbers",
+    "calling",
+    "chat",
+    "emails",
+    "identities",
+    "messages",
+    "networkTraversal",
+    "operatorInformation",
+    "phoneNumbers",
+    "rooms",
+    "routing",
+    "sip",
+    "teamsUser",
+];
+
+/// Each word, and everything below it.
+pub fn routes() -> Router<Shared> {
+    let routes = WORDS.iter().fold(Router::new(), |routes, word| {
+        routes
+            .route(&format!("/{word}"), any(refuse))
+            .route(&format!("/{word}/{{*below}}"), any(refuse))
+    });
+    routes
+        .route("/emails:send", any(refuse))
+        .layer(from_fn(echo_request_id))
+}
+
+async fn refuse(request: Request) -> Refusal {
+    let word = request.uri().path().trim_start_matches('/');
+    let word = word.split(['/', ':']).next().unwrap_or_default();
+    Refusal::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "NotSupported",
+        format!(
+            "'/{word}' is not supported yet: of communication services this version has SMS. docs/parity.md lists what is missing."
+        ),
+    )
+}
