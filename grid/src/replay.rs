@@ -204,7 +204,7 @@ pub enum ReplayError {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// It was under way, and goes no further.
-    Cancelled(Replay),
+    Cancelled(Box<Replay>),
     /// It had ended before, and is forgotten.
     Forgotten,
     /// There is none of that name.
@@ -337,7 +337,7 @@ impl Grid {
         Ok(match row {
             Some(row) => {
                 self.0.replays.put(row.clone());
-                Ended::Cancelled(row)
+                Ended::Cancelled(Box::new(row))
             }
             None => Ended::Unknown,
         })

@@ -189,7 +189,7 @@ pub(super) async fn delete(
     let name = id?.0;
     let id = read_id(&name).ok_or_else(|| unknown(&name))?;
     match parts.grid.end_replay(id).await {
-        Ok(Ended::Cancelled(replay)) => Ok(Json(ReplayOut::from(replay)).into_response()),
+        Ok(Ended::Cancelled(replay)) => Ok(Json(ReplayOut::from(*replay)).into_response()),
         Ok(Ended::Forgotten) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Ended::Unknown) => Err(unknown(&name)),
         Err(error) => Err(Problem::not_stored(&error)),

@@ -123,7 +123,7 @@ impl Arguments {
             ("to", self.to.map(|to| json!(to))),
             ("filter", self.filter.clone()),
             ("rate", self.rate.map(|rate| json!(rate))),
-            ("dryRun", self.dry_run.then(|| json!(true))),
+            ("dryRun", self.dry_run.then_some(json!(true))),
         ];
         let mut body = Map::new();
         body.insert("subscription".to_owned(), json!(self.subscription));
