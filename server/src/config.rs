@@ -222,9 +222,28 @@ pub struct Outbound {
     /// Destinations without TLS.
     pub allow_http: Choice,
     extra_ca_file: PathBuf,
+    connections_per_destination: usize,
 }
 
 impl Outbound {
+    /// More connections to one destination than any server would like.
+    const MOST_CONNECTIONS: usize = 1_024;
+
+    /// Connections to one destination, each with one request at a time.
+    pub fn connections(&self) -> usize {
+        self.connections_per_destination
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let (value, most) = (self.connections_per_destination, Self::MOST_CONNECTIONS);
+        if (1..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(ConfigError::BadValue(format!(
+            "outbound.connections_per_destination must be between 1 and {most}, not {value}"
+        )))
+    }
+
     /// The further certificate authority to trust, when one is set.
     pub fn extra_ca_file(&self) -> Option<&Path> {
         (!self.extra_ca_file.as_os_str().is_empty()).then_some(&*self.extra_ca_file)
@@ -272,6 +291,22 @@ impl TryFrom<Value> for Choice {
     }
 }
 
+/// A part of a whole: 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+struct Share(f64);
+
+impl TryFrom<f64> for Share {
+    type Error = &'static str;
+
+    fn try_from(value: f64) -> Result<Self, Self::Error> {
+        (0.0..=1.0)
+            .contains(&value)
+            .then_some(Self(value))
+            .ok_or("expected a number from 0 to 1")
+    }
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,7 +314,7 @@ pub struct Telemetry {
     endpoint: String,
     /// `service.name` of our spans.
     pub service_name: String,
-    sampling_ratio: f64,
+    sampling_ratio: Share,
     headers_file: PathBuf,
 }
 
@@ -291,7 +326,7 @@ impl Telemetry {
 
     /// The share of traces begun here that is recorded, 0 to 1.
     pub fn sampling_ratio(&self) -> f64 {
-        self.sampling_ratio.clamp(0.0, 1.0)
+        self.sampling_ratio.0
     }
 
     /// The file of further headers, when one is set.
@@ -503,6 +538,7 @@ impl Config {
             ));
         }
         self.publish.check()?;
+        self.outbound.check()?;
         Ok(self)
     }
 
@@ -591,6 +627,7 @@ fn from_environment(
 fn alike(default: &Value, text: &str) -> Option<Value> {
     match default {
         Value::Integer(_) => text.parse().ok().map(Value::Integer),
+        Value::Float(_) => text.parse().ok().map(Value::Float),
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
         Value::Array(_) => Some(Value::Array(
             text.split(',')
@@ -697,6 +734,15 @@ mod tests {
     fn a_value_of_the_wrong_kind_is_refused() {
         assert!(with_file("[listener]\nmax_connections = 'many'\n").is_err());
         assert!(with_file("listen = 'example.org'").is_err());
+        assert!(with_file("[telemetry]\nsampling_ratio = 1.5\n").is_err());
+        assert!(with_file("[telemetry]\nsampling_ratio = 0.5\n").is_ok());
+        let ratio = |text: &str| {
+            let environment =
+                |name: &str| (name == "GRIDPOST_TELEMETRY_SAMPLING_RATIO").then(|| text.to_owned());
+            Config::resolve(None, &environment, &Flags::default())
+        };
+        assert_eq!(ratio("0.25").unwrap().telemetry.sampling_ratio(), 0.25);
+        assert!(ratio("NaN").is_err() && ratio("some").is_err());
         assert!(with_file("[tls]\nkey_file = 'only-one'\n").is_err());
         let environment =
             |name: &str| (name == "GRIDPOST_DRAIN_TIMEOUT_SECONDS").then(|| "soon".to_owned());
@@ -713,6 +759,18 @@ mod tests {
             production.check_address(),
             Err(ConfigError::NoCertificate(_))
         ));
+    }
+
+    #[test]
+    fn connections_to_a_destination_have_bounds() {
+        let with = |count: usize| {
+            with_file(&format!(
+                "[outbound]\nconnections_per_destination = {count}\n"
+            ))
+        };
+        assert_eq!(with_file("").unwrap().outbound.connections(), 64);
+        assert_eq!(with(1).unwrap().outbound.connections(), 1);
+        assert!(with(0).is_err() && with(1_025).is_err());
     }
 
     #[test]
