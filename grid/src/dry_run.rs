@@ -11,6 +11,7 @@ use gridpost_model::{Event, Filter, ResourceId};
 use gridpost_store::{Appended, Position, ReadError, ReadLimit, Store};
 
 use crate::manage::Invalid;
+use crate::system_topics::COMMUNICATION_RESOURCE;
 use crate::{Grid, validation};
 
 /// Events tried at most: what is answered of each fits a line, and a few hundred tell enough.
@@ -79,8 +80,12 @@ impl Grid {
 
     fn kind_of_source(&self, source: &ResourceId) -> Result<TopicKind, DryRunError> {
         let state = self.0.registry.read();
-        let found = state.sources.get(source).map(|source| source.kind);
-        found.ok_or_else(|| DryRunError::UnknownSource(source.clone()))
+        match state.sources.get(source) {
+            Some(source) => Ok(source.kind),
+            // Its system topic is made with its first subscription; its events are kept before.
+            None if source.is_of_type(COMMUNICATION_RESOURCE) => Ok(TopicKind::Communication),
+            None => Err(DryRunError::UnknownSource(source.clone())),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub struct SystemTopicSpec {
 }
 
 /// The resource type of the sources of [`COMMUNICATION_TOPIC_TYPE`].
-const COMMUNICATION_RESOURCE: &str = "Microsoft.Communication/CommunicationServices";
+pub(crate) const COMMUNICATION_RESOURCE: &str = "Microsoft.Communication/CommunicationServices";
 
 impl Grid {
     /// Creates a system topic, or changes the tags of the one that is there.

@@ -18,6 +18,7 @@ mod dead_letters;
 mod events;
 mod explain;
 mod faults;
+mod filters;
 pub(crate) mod guard;
 mod info;
 mod numbers;
@@ -48,6 +49,7 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
             "/faults/{name}",
             get(faults::get).put(faults::put).delete(faults::delete),
         )
+        .route("/filters/try", post(filters::try_filter))
         .route("/handsets/{number}/messages", get(texts::messages))
         .route(
             "/handsets/{number}/script",

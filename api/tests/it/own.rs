@@ -129,6 +129,58 @@ async fn an_event_is_explained() {
 }
 
 #[tokio::test]
+async fn a_filter_is_tried_on_events_that_are_kept() {
+    let stack = Stack::start().await;
+    for text in ["hello", "goodbye"] {
+        let body = inbound(text);
+        stack.own("POST", "sms/receive", &body).await.json_of(202);
+    }
+    stack.settle().await;
+    let asked = |filter: serde_json::Value| {
+        json!({"source": resource_id("dev"), "filter": filter}).to_string()
+    };
+    let contains =
+        json!({"operatorType": "StringContains", "key": "data.message", "values": ["HELL"]});
+    let tried = stack
+        .own(
+            "POST",
+            "filters/try",
+            &asked(json!({"advancedFilters": [contains]})),
+        )
+        .await
+        .json_of(200);
+    let [newest, oldest] = &tried["value"].as_array().unwrap()[..] else {
+        panic!("{tried}");
+    };
+    assert_eq!((&tried["tried"], &tried["matched"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&newest["matched"], &oldest["matched"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(
+        newest["refusal"],
+        json!({
+            "clause": "advancedFilters", "index": 0, "operatorType": "StringContains", "key": "data.message",
+            "wanted": ["HELL"], "found": "goodbye", "why": "value",
+        })
+    );
+    assert_eq!(
+        newest["because"],
+        r#"advancedFilters[0]: StringContains ["HELL"] does not take 'data.message', which is "goodbye"."#
+    );
+
+    let wrong = json!({"advancedFilters": [{"operatorType": "NumberInRange", "key": "data.n", "values": [[2, 1]]}]});
+    for (body, status) in [
+        (asked(json!({"advancedFilters": [{"operatorType": "Like"}]})), 400),
+        (asked(wrong), 400),
+        (json!({"source": resource_id("dev"), "filter": {}, "last": 0}).to_string(), 400),
+        (json!({"source": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/none", "filter": {}}).to_string(), 404),
+    ] {
+        stack.own("POST", "filters/try", &body).await.json_of(status);
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_listed_and_brought_back() {
     let stack = Stack::start().await;
     let base = serve(&stack).await;

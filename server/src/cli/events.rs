@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{render, replay};
+use super::{render, replay, try_filter};
 use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Exit, Failure, Output};
@@ -46,6 +46,8 @@ pub(super) enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Tell what a filter would have done with the newest events, before it is saved
+    TryFilter(try_filter::Arguments),
     /// Deliver kept events once more to one subscription
     Replay(replay::Arguments),
     /// List replays, under way and ended
@@ -79,6 +81,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             output.result(&told, |told| explained(told, full));
             Ok(())
         }
+        Command::TryFilter(arguments) => try_filter::run(&arguments, &client, output).await,
         Command::Replay(arguments) => replay::run(&arguments, &client, output).await,
         Command::Replays => replay::list(&client, output).await,
         Command::CancelReplay { id } => replay::cancel(&client, &id, output).await,

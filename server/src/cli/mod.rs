@@ -15,6 +15,7 @@ mod render;
 mod replay;
 mod serve;
 mod sms;
+mod try_filter;
 
 use std::future::Future;
 use std::path::PathBuf;
