@@ -9,15 +9,19 @@ import requests
 from azure.communication.sms import SmsClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.eventgrid import SystemEventNames
+from azure.eventgrid import EventGridEvent, EventGridPublisherClient, SystemEventNames
 from azure.identity import ClientSecretCredential
 from azure.mgmt.communication import CommunicationServiceManagementClient
 from azure.mgmt.communication.models import CommunicationServiceResource, RegenerateKeyParameters
 from azure.mgmt.eventgrid import EventGridManagementClient
 from azure.mgmt.eventgrid.models import (
+    Domain,
+    DomainRegenerateKeyRequest,
+    DomainUpdateParameters,
     EventSubscription,
     EventSubscriptionFilter,
     EventSubscriptionUpdateParameters,
+    InboundIpRule,
     RetryPolicy,
     SystemTopic,
     WebHookEventSubscriptionDestination,
@@ -158,3 +162,88 @@ def test_a_call_without_a_token_is_refused(server: Server) -> None:
     )
     assert answer.status_code == 401
     assert answer.json()["error"]["code"]
+
+
+def test_a_domain_lives_and_its_keys_work(
+    server: Server, event_grid: EventGridManagementClient
+) -> None:
+    domains = event_grid.domains
+    wanted = Domain(
+        location="local",
+        tags={"team": "shop"},
+        inbound_ip_rules=[InboundIpRule(ip_mask="127.0.0.0/8", action="Allow")],
+    )
+    made = domains.begin_create_or_update(server.group, "shop-life", wanted).result()
+    assert (made.name, made.provisioning_state, made.tags) == ("shop-life", "Succeeded", {"team": "shop"})
+    assert made.endpoint.endswith("/api/events")
+    assert made.input_schema == "EventGridSchema"
+    assert (made.auto_create_topic_with_first_subscription, made.disable_local_auth) == (True, False)
+    assert [rule.ip_mask for rule in made.inbound_ip_rules] == ["127.0.0.0/8"]
+    assert made.id in [each.id for each in domains.list_by_subscription()]
+    assert made.id in [each.id for each in domains.list_by_resource_group(server.group, filter="contains(name,'shop')")]
+
+    change = DomainUpdateParameters(
+        tags={"team": "books"}, inbound_ip_rules=[], auto_delete_topic_with_last_subscription=False
+    )
+    changed = domains.begin_update(server.group, "shop-life", change).result() or domains.get(server.group, "shop-life")
+    assert (changed.tags, changed.auto_delete_topic_with_last_subscription) == ({"team": "books"}, False)
+
+    keys = domains.list_shared_access_keys(server.group, "shop-life")
+    new = domains.regenerate_key(server.group, "shop-life", DomainRegenerateKeyRequest(key_name="key1"))
+    assert new.key1 != keys.key1 and new.key2 == keys.key2
+    event = EventGridEvent(subject="order/1", event_type="Shop.Ordered", data={}, data_version="1", topic="books")
+    EventGridPublisherClient(made.endpoint, AzureKeyCredential(new.key1)).send(event)
+    with pytest.raises(HttpResponseError):
+        EventGridPublisherClient(made.endpoint, AzureKeyCredential(keys.key1)).send(event)
+
+    domains.begin_delete(server.group, "shop-life").result()
+    with pytest.raises(ResourceNotFoundError):
+        domains.get(server.group, "shop-life")
+
+
+def test_a_domain_topic_comes_with_its_first_subscription_and_goes_with_its_last(
+    server: Server, event_grid: EventGridManagementClient, webhook: Webhook
+) -> None:
+    group, domain = server.group, "shop-topics"
+    event_grid.domains.begin_create_or_update(group, domain, Domain(location="local")).result()
+    topics, below = event_grid.domain_topics, event_grid.domain_topic_event_subscriptions
+    wanted = EventSubscription(destination=WebHookEventSubscriptionDestination(endpoint_url=webhook.url))
+    made = below.begin_create_or_update(group, domain, "books", "to-webhook", wanted).result()
+    assert made.provisioning_state == "Succeeded"
+    topic = topics.get(group, domain, "books")
+    assert (topic.name, topic.provisioning_state) == ("books", "Succeeded")
+    assert made.topic == topic.id
+    assert [each.name for each in topics.list_by_domain(group, domain)] == ["books"]
+    assert [each.name for each in below.list(group, domain, "books")] == ["to-webhook"]
+    by_scope = event_grid.event_subscriptions
+    assert by_scope.get(topic.id, "to-webhook").topic == topic.id
+    listed = by_scope.list_by_domain_topic(group, domain, "books")
+    assert [each.name for each in listed] == ["to-webhook"]
+
+    whole = event_grid.domain_event_subscriptions
+    whole.begin_create_or_update(group, domain, "all", wanted).result()
+    assert [each.name for each in whole.list(group, domain)] == ["all"]
+
+    keys = event_grid.domains.list_shared_access_keys(group, domain)
+    endpoint = event_grid.domains.get(group, domain).endpoint
+    publisher = EventGridPublisherClient(endpoint, AzureKeyCredential(keys.key1))
+    events = [
+        EventGridEvent(subject=name, event_type="Shop.Ordered", data={}, data_version="1", topic=name)
+        for name in ("books", "toys")
+    ]
+    publisher.send(events)
+    received = webhook.wait_for_event(lambda event: event.subject == "books", "an event of the topic")
+    assert received.topic == topic.id
+    webhook.wait_for_event(lambda event: event.subject == "toys", "an event of the domain")
+
+    change = EventSubscriptionUpdateParameters(labels=["audit"])
+    assert below.begin_update(group, domain, "books", "to-webhook", change).result().labels == ["audit"]
+    below.begin_delete(group, domain, "books", "to-webhook").result()
+    with pytest.raises(ResourceNotFoundError):
+        topics.get(group, domain, "books")
+
+    topics.begin_create_or_update(group, domain, "garden").result()
+    assert [each.name for each in topics.list_by_domain(group, domain)] == ["garden"]
+    topics.begin_delete(group, domain, "garden").result()
+    event_grid.domains.begin_delete(group, domain).result()
+    assert list(event_grid.domains.list_by_resource_group(group, filter=f"name eq '{domain}'")) == []
