@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
 
 use super::endpoint::{Answer, Endpoint};
 use super::load::{Body, Target, Until, closed_loop};
@@ -24,7 +25,9 @@ pub(super) enum Group {
     FanOut,
     /// Paced load: latency.
     Latency,
-    /// A hundred events a request.
+    /// A hundred subscriptions with advanced filters, of which three match.
+    Filters,
+    /// A hundred events a request, in and out.
     Batch,
     /// With 100,000 events waiting in retry.
     Retry,
@@ -47,6 +50,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<Report> {
         Group::Texts,
         Group::FanOut,
         Group::Latency,
+        Group::Filters,
         Group::Batch,
         Group::DeadEndpoint,
         Group::Retry,
@@ -112,6 +116,7 @@ impl<'a> Bench<'a> {
             Group::Texts => self.texts().await,
             Group::FanOut => self.fan_out().await,
             Group::Latency => self.latency().await,
+            Group::Filters => self.filters().await,
             Group::Batch => self.batch().await,
             Group::Retry => self.retry().await,
             Group::DeadEndpoint => self.dead_endpoint().await,
@@ -229,6 +234,47 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// The raw relay beside a hundred subscriptions whose filters look into the data; three match.
+    async fn filters(&mut self) -> anyhow::Result<()> {
+        let raw = self.relay(Shape::Pooled, 64).await?;
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 1).await?;
+        for number in 0..100 {
+            let filter = json!({ "advancedFilters": [advanced_filter(number)] });
+            subject
+                .subscribe_with(
+                    &topic_id("measured"),
+                    &format!("sub-{number}"),
+                    endpoint.address,
+                    &filter,
+                    1,
+                )
+                .await?;
+        }
+        let row = self
+            .saturate(
+                "three of a hundred filters",
+                &subject,
+                &target,
+                &endpoint,
+                64,
+                3,
+            )
+            .await?;
+        let ratio = row.delivered_per_second / raw.delivered_per_second;
+        self.keep(row);
+        self.goal(
+            "three of a hundred filters, deliveries / raw relay",
+            ratio,
+            0.70,
+            Some(0.85),
+            "",
+            Better::Higher,
+        );
+        Ok(())
+    }
+
     /// At 200 events/s, and at half of what saturates it.
     async fn latency(&mut self) -> anyhow::Result<()> {
         let endpoint = Endpoint::start().await?;
@@ -327,7 +373,43 @@ impl<'a> Bench<'a> {
             )
             .await?;
         self.keep(row);
+        let single = self.end_to_end(64).await?.delivered_per_second;
+        let row = self.batched().await?;
+        let ratio = row.delivered_per_second / single;
+        self.keep(row);
+        self.goal(
+            "100 a request in and out / one",
+            ratio,
+            5.0,
+            None,
+            "",
+            Better::Higher,
+        );
         Ok(())
+    }
+
+    async fn batched(&mut self) -> anyhow::Result<Row> {
+        let endpoint = Endpoint::start().await?;
+        let subject = Subject::start(&self.gridpost()).await?;
+        let target = subject.topic("measured", 100).await?;
+        subject
+            .subscribe_with(
+                &topic_id("measured"),
+                "one",
+                endpoint.address,
+                &json!({}),
+                100,
+            )
+            .await?;
+        self.saturate(
+            "100 a request, in and out",
+            &subject,
+            &target,
+            &endpoint,
+            16,
+            1,
+        )
+        .await
     }
 
     /// Ten endpoints, with and without one that never answers and has 100,000 events waiting.
@@ -538,5 +620,25 @@ impl<'a> Bench<'a> {
             unit,
             better,
         });
+    }
+}
+
+/// The filter of one of a hundred subscriptions. The first three match a measured event, each by another key.
+fn advanced_filter(number: u32) -> Value {
+    match (number, number % 3) {
+        (0, _) => {
+            json!({ "operatorType": "StringContains", "key": "subject", "values": ["/measured/"] })
+        }
+        (1, _) => {
+            json!({ "operatorType": "StringBeginsWith", "key": "data.pad", "values": ["7f3a"] })
+        }
+        (2, _) => json!({ "operatorType": "IsNullOrUndefined", "key": "data.absent" }),
+        (_, 0) => {
+            json!({ "operatorType": "StringIn", "key": "data.kind", "values": [format!("kind-{number}")] })
+        }
+        (_, 1) => {
+            json!({ "operatorType": "StringBeginsWith", "key": "data.pad", "values": [format!("pad-{number}")] })
+        }
+        _ => json!({ "operatorType": "NumberGreaterThan", "key": "data.size", "value": number }),
     }
 }

@@ -183,12 +183,30 @@ impl Subject {
         endpoint: SocketAddr,
         subject_begins_with: &str,
     ) -> anyhow::Result<()> {
+        let filter = json!({ "subjectBeginsWith": subject_begins_with });
+        self.subscribe_with(source, name, endpoint, &filter, 1)
+            .await
+    }
+
+    /// Subscribes an endpoint with this filter, up to so many events a request.
+    pub(super) async fn subscribe_with(
+        &self,
+        source: &str,
+        name: &str,
+        endpoint: SocketAddr,
+        filter: &Value,
+        max_events_per_batch: u32,
+    ) -> anyhow::Result<()> {
         let body = json!({ "properties": {
             "destination": {
                 "endpointType": "WebHook",
-                "properties": { "endpointUrl": format!("http://{endpoint}/hook") },
+                "properties": {
+                    "endpointUrl": format!("http://{endpoint}/hook"),
+                    "maxEventsPerBatch": max_events_per_batch,
+                    "preferredBatchSizeInKilobytes": 1024,
+                },
             },
-            "filter": { "subjectBeginsWith": subject_begins_with },
+            "filter": filter,
         }});
         let id = format!("{source}/providers/Microsoft.EventGrid/eventSubscriptions/{name}");
         self.manage(Method::PUT, &id, Some(&body)).await?;
