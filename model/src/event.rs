@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Timestamp, TraceContext};
 use crate::subscription::DeliverySchema;
+use crate::{Timestamp, TraceContext};
 
 /// The shape an event was published in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,46 +24,6 @@ pub enum EventSchema {
     CloudEvents,
     /// `CustomEventSchema` / `CustomInputSchema`: the publisher's own object.
     Custom,
-}
-
-impl EventSchema {
-    /// Whether events that came in this schema can go out in that one.
-    /// Source: reference event-grid 1.4.
-    pub fn may_deliver_as(self, delivery: DeliverySchema) -> bool {
-        match (self, delivery) {
-            (_, DeliverySchema::CloudEvents) | (Self::Custom, _) => true,
-            (Self::EventGrid, out) => out == DeliverySchema::EventGrid,
-            (Self::CloudEvents, _) => false,
-        }
-    }
-
-    /// What is delivered when a subscription does not say: what came in.
-    /// Source: reference event-grid 1.4.
-    pub fn usual_delivery(self) -> DeliverySchema {
-        match self {
-            Self::EventGrid => DeliverySchema::EventGrid,
-            Self::CloudEvents => DeliverySchema::CloudEvents,
-            Self::Custom => DeliverySchema::Custom,
-        }
-    }
-
-    /// The words in which the service refuses a combination.
-    /// Source: reference event-grid 1.4.
-    pub fn refusal_of(self, delivery: DeliverySchema) -> String {
-        let delivery = match delivery {
-            DeliverySchema::EventGrid => "EventGridSchema",
-            DeliverySchema::CloudEvents => "CloudEventSchemaV1_0",
-            DeliverySchema::Custom => "CustomInputSchema",
-        };
-        let input = match self {
-            Self::EventGrid => "EventGridSchema",
-            Self::CloudEvents => "CloudEventSchemaV1_0",
-            Self::Custom => "CustomEventSchema",
-        };
-        format!(
-            "The specified EventDeliverySchema value \"{delivery}\" cannot be used in combination with the topic's input schema of {input}"
-        )
-    }
 }
 
 /// What most events fit into, so that writing one seldom moves it.
@@ -361,26 +321,6 @@ struct CloudEventOut<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn section_1_4_the_pairs_of_input_and_delivery() {
-        use DeliverySchema as Out;
-        let table = [
-            (EventSchema::EventGrid, [true, true, false]),
-            (EventSchema::CloudEvents, [false, true, false]),
-            (EventSchema::Custom, [true, true, true]),
-        ];
-        for (input, row) in table {
-            let found = [Out::EventGrid, Out::CloudEvents, Out::Custom]
-                .map(|delivery| input.may_deliver_as(delivery));
-            assert_eq!(found, row, "{input:?}");
-            assert!(input.may_deliver_as(input.usual_delivery()), "{input:?}");
-        }
-        assert_eq!(
-            EventSchema::EventGrid.refusal_of(Out::Custom),
-            "The specified EventDeliverySchema value \"CustomInputSchema\" cannot be used in combination with the topic's input schema of EventGridSchema"
-        );
-    }
 
     fn sample() -> Event {
         let topic: Arc<str> = "/subscriptions/s".into();
