@@ -8,7 +8,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gridpost_grid::matching::TopicIndex;
 use gridpost_grid::subscriptions::SubscriptionSpec;
-use gridpost_model::filter::TopicKind;
+use gridpost_model::filter::{AdvancedFilter, Condition, TopicKind};
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, LaneId, ProvisioningState};
 use gridpost_model::{Event, EventSchema, Filter, RetryPolicy, Timestamp};
 
@@ -22,6 +22,17 @@ struct Case {
     filter: fn(u64) -> Filter,
     event_type: &'static str,
     subject: &'static str,
+    json: &'static str,
+}
+
+/// An order of the size that orders have.
+const ORDER: &str = r#"{"id":"1","topic":"/t","subject":"/orders/1","eventType":"Orders.Created","eventTime":"2026-11-22T00:00:00Z","dataVersion":"1","metadataVersion":"1","data":{"items":[{"sku":"a-1","count":2,"price":9.99},{"sku":"b-2","count":1,"price":24.5},{"sku":"c-3","count":5,"price":1.25}],"note":"Please leave it with the neighbours when nobody opens the door, and ring twice.","address":{"street":"Example Street 1","city":"Exampletown","country":"EX"},"customer":"Customer-4242","amount":42.5}}"#;
+
+fn advanced(key: &str, condition: Condition) -> AdvancedFilter {
+    AdvancedFilter {
+        key: key.into(),
+        condition,
+    }
 }
 
 const CASES: &[Case] = &[
@@ -35,6 +46,7 @@ const CASES: &[Case] = &[
         },
         event_type: SMS,
         subject: "/phonenumber/1555004242",
+        json: "",
     },
     Case {
         name: "suffix",
@@ -46,6 +58,7 @@ const CASES: &[Case] = &[
         },
         event_type: "Orders.Created",
         subject: "/orders/europe/4242.JPG",
+        json: "",
     },
     Case {
         name: "prefix_and_suffix",
@@ -58,6 +71,7 @@ const CASES: &[Case] = &[
         },
         event_type: "Orders.Created",
         subject: "/shop-42/order/42",
+        json: "",
     },
     Case {
         name: "type",
@@ -68,6 +82,40 @@ const CASES: &[Case] = &[
         },
         event_type: "orders.kind4242",
         subject: "/orders/1",
+        json: "",
+    },
+    Case {
+        name: "advanced",
+        kind: TopicKind::Custom,
+        filter: |number| Filter {
+            subject_begins_with: "/orders/".into(),
+            advanced: vec![
+                advanced("data.amount", Condition::NumberGreaterThan(10.0)),
+                advanced(
+                    "data.customer",
+                    Condition::StringIn(vec![format!("customer-{number}")]),
+                ),
+            ],
+            ..Filter::default()
+        },
+        event_type: "Orders.Created",
+        subject: "/orders/1",
+        json: ORDER,
+    },
+    Case {
+        name: "advanced_not_needed",
+        kind: TopicKind::Custom,
+        filter: |number| Filter {
+            subject_begins_with: format!("/shop-{number}/"),
+            advanced: match number {
+                4242 => Vec::new(),
+                _ => vec![advanced("data.amount", Condition::NumberLessThan(10.0))],
+            },
+            ..Filter::default()
+        },
+        event_type: "Orders.Created",
+        subject: "/shop-4242/1",
+        json: ORDER,
     },
 ];
 
@@ -104,7 +152,7 @@ fn event(case: &Case) -> Event {
         data_version: "1.0".into(),
         published: Timestamp::EPOCH,
         trace: None,
-        json: bytes::Bytes::new(),
+        json: bytes::Bytes::from_static(case.json.as_bytes()),
     }
 }
 
