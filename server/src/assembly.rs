@@ -113,7 +113,8 @@ impl Server {
         let handsets = Handsets::open(store.clone(), Arc::clone(&sources.clock))
             .context("starting the built-in carrier")?;
         let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
-        provision::provision(&config, &data, &grid, &comms, &*sources.chance).await?;
+        let provision = provision::provision(&config, &data, &grid, &comms, &*sources.chance);
+        Box::pin(provision).await?;
 
         let closing = Closing::default();
         let surfaces = gridpost_api::surfaces(Parts {
@@ -294,7 +295,10 @@ fn open_grid(
         public_url: running.url.clone(),
         tracing: telemetry.tracing(),
         spawn: spawn(supervisor),
-        limits: Limits::default(),
+        limits: Limits {
+            connections: config.outbound.connections(),
+            ..Limits::default()
+        },
         tokens: Some(Arc::new(own_issuer(config, running, sources)?)),
     };
     Grid::open(store.clone(), recovery, settings).context("starting the event router")

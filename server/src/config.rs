@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gridpost_api::publish::Limits;
-use gridpost_model::Secret;
 use serde::Deserialize;
 use toml::{Table, Value};
+
+mod handlers;
+
+pub use handlers::{FunctionConnection, Handlers, SecretSource, StorageConnection};
 
 /// The documented defaults, as text.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -349,71 +352,6 @@ impl Principal {
         (!self.client_id.is_empty() && !self.client_secret_file.as_os_str().is_empty())
             .then_some((&*self.client_id, &*self.client_secret_file))
     }
-}
-
-/// `[handlers]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Handlers {
-    /// `[[handlers.storage]]`
-    pub storage: Vec<StorageConnection>,
-    /// `[[handlers.function]]`
-    pub function: Vec<FunctionConnection>,
-}
-
-/// Where a storage account is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StorageConnection {
-    /// The account's resource id.
-    pub resource_id: String,
-    connection_string: Option<Secret>,
-    connection_string_file: Option<PathBuf>,
-    connection_string_variable: Option<String>,
-}
-
-impl StorageConnection {
-    /// Where its connection string is written.
-    pub fn connection_string(&self) -> SecretSource<'_> {
-        SecretSource {
-            text: self.connection_string.as_ref().map(Secret::reveal),
-            file: self.connection_string_file.as_deref(),
-            variable: self.connection_string_variable.as_deref(),
-        }
-    }
-}
-
-/// Where a function is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FunctionConnection {
-    /// The function's resource id.
-    pub resource_id: String,
-    url: Option<Secret>,
-    url_file: Option<PathBuf>,
-    url_variable: Option<String>,
-}
-
-impl FunctionConnection {
-    /// Where its URL is written.
-    pub fn url(&self) -> SecretSource<'_> {
-        SecretSource {
-            text: self.url.as_ref().map(Secret::reveal),
-            file: self.url_file.as_deref(),
-            variable: self.url_variable.as_deref(),
-        }
-    }
-}
-
-/// Where a secret is written: exactly one of these is meant to be given.
-#[derive(Clone, Copy)]
-pub struct SecretSource<'a> {
-    /// In the configuration itself.
-    pub text: Option<&'a str>,
-    /// In a file of its own.
-    pub file: Option<&'a Path>,
-    /// In a variable of the environment.
-    pub variable: Option<&'a str>,
 }
 
 /// What the command line says about the configuration.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod arm;
+mod delivery_options;
 mod domains;
 mod manager;
 mod metrics;

@@ -10,8 +10,8 @@ pub(crate) const SUBSCRIPTION: &str = "/subscriptions/22222222-2222-4222-8222-22
 pub(crate) const HOST: &str = "127.0.0.1:8480";
 
 pub(crate) struct Manager<'a> {
-    stack: &'a Stack,
-    token: String,
+    pub(crate) stack: &'a Stack,
+    pub(crate) token: String,
 }
 
 impl<'a> Manager<'a> {
