@@ -234,9 +234,8 @@ fn earlier(snapshot: &Snapshot) -> Result<Vec<(Partition, LaneId, Timestamp)>, S
 /// Writes a lane's letters, blob by blob, and says when to come back.
 async fn write_lane(shared: &Shared, partition: Partition, lane: LaneId, failures: usize) {
     let again = |at, failures| {
-        shared
-            .unwritten
-            .again(partition, lane, Due { at, failures })
+        let due = Due { at, failures };
+        shared.unwritten.again(partition, lane, due);
     };
     let later = |now: Timestamp| {
         let pause = PAUSES[failures.min(PAUSES.len() - 1)];

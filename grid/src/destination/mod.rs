@@ -19,6 +19,10 @@ use storage_queue::Queue;
 pub(crate) use webhook::Webhook;
 
 /// A destination, ready to be sent to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each subscription, and most are webhooks"
+)]
 pub(crate) enum Prepared {
     /// An HTTP endpoint: the worker keeps the connection.
     Webhook(Webhook),

@@ -1,0 +1,74 @@
+//! `[handlers]`: where the resources are that event subscriptions name.
+//!
+//! Promise: a secret is written in one of three places, and never shown.
+//! Not here: reading those places (`crate::handlers`).
+
+use std::path::{Path, PathBuf};
+
+use gridpost_model::Secret;
+use serde::Deserialize;
+
+/// `[handlers]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handlers {
+    /// `[[handlers.storage]]`
+    pub storage: Vec<StorageConnection>,
+    /// `[[handlers.function]]`
+    pub function: Vec<FunctionConnection>,
+}
+
+/// Where a storage account is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConnection {
+    /// The account's resource id.
+    pub resource_id: String,
+    connection_string: Option<Secret>,
+    connection_string_file: Option<PathBuf>,
+    connection_string_variable: Option<String>,
+}
+
+impl StorageConnection {
+    /// Where its connection string is written.
+    pub fn connection_string(&self) -> SecretSource<'_> {
+        SecretSource {
+            text: self.connection_string.as_ref().map(Secret::reveal),
+            file: self.connection_string_file.as_deref(),
+            variable: self.connection_string_variable.as_deref(),
+        }
+    }
+}
+
+/// Where a function is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionConnection {
+    /// The function's resource id.
+    pub resource_id: String,
+    url: Option<Secret>,
+    url_file: Option<PathBuf>,
+    url_variable: Option<String>,
+}
+
+impl FunctionConnection {
+    /// Where its URL is written.
+    pub fn url(&self) -> SecretSource<'_> {
+        SecretSource {
+            text: self.url.as_ref().map(Secret::reveal),
+            file: self.url_file.as_deref(),
+            variable: self.url_variable.as_deref(),
+        }
+    }
+}
+
+/// Where a secret is written: exactly one of these is meant to be given.
+#[derive(Clone, Copy)]
+pub struct SecretSource<'a> {
+    /// In the configuration itself.
+    pub text: Option<&'a str>,
+    /// In a file of its own.
+    pub file: Option<&'a Path>,
+    /// In a variable of the environment.
+    pub variable: Option<&'a str>,
+}
