@@ -224,6 +224,9 @@ mod tests {
                 .contains("functionName=f")
         );
         let refused = refusal("[[handlers.function]]\nresource_id = '/f'\nurl = 'f'\n");
-        assert!(refused.contains("not an absolute http or https URL"), "{refused}");
+        assert!(
+            refused.contains("not an absolute http or https URL"),
+            "{refused}"
+        );
     }
 }
