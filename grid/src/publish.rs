@@ -55,11 +55,7 @@ impl Grid {
     pub fn stage(&self, txn: &mut Txn<'_>, source: &ResourceId, event: Event) -> usize {
         let lanes = self.0.registry.matched(source, &event);
         let unmatched = usize::from(lanes.is_empty());
-        self.0
-            .delivery
-            .topics()
-            .of(source)
-            .staged(1, unmatched);
+        self.0.delivery.topics().of(source).staged(1, unmatched);
         txn.append(Arc::new(event), &lanes);
         lanes.len()
     }

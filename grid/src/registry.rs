@@ -335,10 +335,10 @@ impl State {
             let name = gone.domain.id.name();
             self.intakes.remove(IntakeKind::Domain, name);
         }
-        if let Some((domain, name)) = domain_topics::split(source) {
-            if let Some(domain) = self.domains.get_mut(&domain) {
-                domain.topics.remove(&folded(name));
-            }
+        if let Some((domain, name)) = domain_topics::split(source)
+            && let Some(domain) = self.domains.get_mut(&domain)
+        {
+            domain.topics.remove(&folded(name));
         }
         if let Some(gone) = self.sources.remove(source) {
             // Whoever still holds its intake finds nobody there.

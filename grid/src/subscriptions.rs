@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::{DeliverySchema, Destination, EventSubscription, LaneId, ProvisioningState};
+use gridpost_model::subscription::{
+    DeliverySchema, Destination, EventSubscription, LaneId, ProvisioningState,
+};
 use gridpost_model::{EventSchema, ResourceId, Secret};
 use gridpost_store::{Partition, StoreError};
 
@@ -17,9 +19,7 @@ use crate::domain_topics::{self, DomainTopic};
 use crate::handshake::{self, Agreement};
 use crate::manage::{Created, Invalid, ManageError};
 use crate::proposal::Proposal;
-use crate::registry::{
-    DOMAIN_TOPICS, LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, folded,
-};
+use crate::registry::{DOMAIN_TOPICS, LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, folded};
 use crate::scope::Scope;
 use crate::system_topics::{self, SystemTopic};
 use crate::transcript::Transcript;

@@ -71,9 +71,9 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
             let topics = grid.domain_topics(&domain.id);
             lists::answer_some(
                 call,
-                &topics,
+                topics,
                 |topic| topic.id.name(),
-                |one| shown_topic(one),
+                |one| shown_topic(&one),
             )
         }
         (&Method::GET, ["domains", _, "topics", _]) => {

@@ -13,18 +13,14 @@ use gridpost_grid::subscriptions::Source;
 use gridpost_model::ResourceId;
 use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::{
-    DeliverySchema, EventSubscription, ProvisioningState,
-};
+use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::destination_body::{self, Secrets};
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
-use super::{
-    Answer, Call, domains, empty, filter_body, json, lists, ok, system_topics, topics,
-};
+use super::{Answer, Call, domains, empty, filter_body, json, lists, ok, system_topics, topics};
 use crate::problem::Refusal;
 
 /// The topic type of custom topics, as lists by topic type name it.

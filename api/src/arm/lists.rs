@@ -10,7 +10,7 @@ use crate::problem::Refusal;
 
 /// Answers with the part of `all` that was asked for. Each element has a `name`.
 pub(super) fn answer(call: &Call<'_>, all: Vec<Value>) -> Answer {
-    answer_some(call, &all, name_of, Value::clone)
+    answer_some(call, all, name_of, |one| one)
 }
 
 /// The elements of one answer at most; the service allows `$top` as much, and our lists have no other bound.
@@ -27,15 +27,15 @@ pub(super) fn of_private_links(call: &Call<'_>) -> Answer {
 /// The same for what is costly to show: only what the answer holds is.
 pub(super) fn answer_some<T>(
     call: &Call<'_>,
-    all: &[T],
+    all: Vec<T>,
     name_of: impl Fn(&T) -> &str,
-    shown: impl Fn(&T) -> Value,
+    shown: impl Fn(T) -> Value,
 ) -> Answer {
     let clause = call
         .query("$filter")
         .map(|text| Clause::parse(&text))
         .transpose()?;
-    let wanted = |one: &&T| {
+    let wanted = |one: &T| {
         clause
             .as_ref()
             .is_none_or(|clause| clause.holds(name_of(one)))
@@ -48,7 +48,7 @@ pub(super) fn answer_some<T>(
             "The query parameter '$top' must be at least 1.",
         ));
     }
-    let mut rest = all.iter().filter(wanted).skip(start);
+    let mut rest = all.into_iter().filter(wanted).skip(start);
     let page: Vec<Value> = rest.by_ref().take(top).map(shown).collect();
     if rest.next().is_none() {
         return ok(json!({"value": page}));
