@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
 
 use super::endpoint::{Answer, Endpoint};
 use super::load::{Body, Target, Until, closed_loop};
-use super::measure::{Delivered, median, row};
+use super::measure::median;
 use super::relay::Shape;
 use super::report::{Better, Goal, Machine, Report, Row};
 use super::subject::{Kind, Subject, communication_id, topic_id};
@@ -103,7 +102,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn gridpost(&mut self) -> Kind {
+    pub(super) fn gridpost(&mut self) -> Kind {
         self.folders += 1;
         Kind::Gridpost {
             data: self.folder.join(self.folders.to_string()),
@@ -157,7 +156,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn relay(&self, shape: Shape, concurrency: usize) -> anyhow::Result<Row> {
+    pub(super) async fn relay(&self, shape: Shape, concurrency: usize) -> anyhow::Result<Row> {
         let endpoint = Endpoint::start().await?;
         let subject = Subject::start(&Kind::Relay {
             endpoint: endpoint.address,
@@ -178,7 +177,7 @@ impl<'a> Bench<'a> {
             .await
     }
 
-    async fn end_to_end(&mut self, concurrency: usize) -> anyhow::Result<Row> {
+    pub(super) async fn end_to_end(&mut self, concurrency: usize) -> anyhow::Result<Row> {
         let endpoint = Endpoint::start().await?;
         let subject = Subject::start(&self.gridpost()).await?;
         let target = subject.topic("measured", 1).await?;
@@ -234,47 +233,6 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The raw relay beside a hundred subscriptions whose filters look into the data; three match.
-    async fn filters(&mut self) -> anyhow::Result<()> {
-        let raw = self.relay(Shape::Pooled, 64).await?;
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
-        for number in 0..100 {
-            let filter = json!({ "advancedFilters": [advanced_filter(number)] });
-            subject
-                .subscribe_with(
-                    &topic_id("measured"),
-                    &format!("sub-{number}"),
-                    endpoint.address,
-                    &filter,
-                    1,
-                )
-                .await?;
-        }
-        let row = self
-            .saturate(
-                "three of a hundred filters",
-                &subject,
-                &target,
-                &endpoint,
-                64,
-                3,
-            )
-            .await?;
-        let ratio = row.delivered_per_second / raw.delivered_per_second;
-        self.keep(row);
-        self.goal(
-            "three of a hundred filters, deliveries / raw relay",
-            ratio,
-            0.70,
-            Some(0.85),
-            "",
-            Better::Higher,
-        );
-        Ok(())
-    }
-
     /// At 200 events/s, and at half of what saturates it.
     async fn latency(&mut self) -> anyhow::Result<()> {
         let endpoint = Endpoint::start().await?;
@@ -322,94 +280,6 @@ impl<'a> Bench<'a> {
             Better::Lower,
         );
         Ok(())
-    }
-
-    /// Accepted and matched, with the deliveries waiting, and then with the deliveries running.
-    async fn batch(&mut self) -> anyhow::Result<()> {
-        let endpoint = Endpoint::start().await?;
-        endpoint.withhold_code();
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
-        subject
-            .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
-            .await?;
-        let before = subject.usage()?;
-        let published = closed_loop(&target, 16, Until::Elapsed(self.args.span())).await;
-        let row = row(
-            "100 a request, deliveries waiting",
-            16,
-            100,
-            &published,
-            &Delivered::none(),
-            before,
-            subject.usage()?,
-        );
-        let rate = row.accepted_per_second;
-        self.keep(row);
-        self.goal(
-            "100 a request, accepted and matched",
-            rate,
-            150_000.0,
-            None,
-            "/s",
-            Better::Higher,
-        );
-        drop(subject);
-
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
-        subject
-            .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
-            .await?;
-        let row = self
-            .saturate(
-                "100 a request, delivered singly",
-                &subject,
-                &target,
-                &endpoint,
-                4,
-                1,
-            )
-            .await?;
-        self.keep(row);
-        let single = self.end_to_end(64).await?.delivered_per_second;
-        let row = self.batched().await?;
-        let ratio = row.delivered_per_second / single;
-        self.keep(row);
-        self.goal(
-            "100 a request in and out / one",
-            ratio,
-            5.0,
-            None,
-            "",
-            Better::Higher,
-        );
-        Ok(())
-    }
-
-    async fn batched(&mut self) -> anyhow::Result<Row> {
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
-        subject
-            .subscribe_with(
-                &topic_id("measured"),
-                "one",
-                endpoint.address,
-                &json!({}),
-                100,
-            )
-            .await?;
-        self.saturate(
-            "100 a request, in and out",
-            &subject,
-            &target,
-            &endpoint,
-            16,
-            1,
-        )
-        .await
     }
 
     /// Ten endpoints, with and without one that never answers and has 100,000 events waiting.
@@ -598,11 +468,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn keep(&mut self, row: Row) {
+    pub(super) fn keep(&mut self, row: Row) {
         self.report.rows.push(row);
     }
 
-    fn goal(
+    pub(super) fn goal(
         &mut self,
         name: &str,
         measured: f64,
@@ -620,25 +490,5 @@ impl<'a> Bench<'a> {
             unit,
             better,
         });
-    }
-}
-
-/// The filter of one of a hundred subscriptions. The first three match a measured event, each by another key.
-fn advanced_filter(number: u32) -> Value {
-    match (number, number % 3) {
-        (0, _) => {
-            json!({ "operatorType": "StringContains", "key": "subject", "values": ["/measured/"] })
-        }
-        (1, _) => {
-            json!({ "operatorType": "StringBeginsWith", "key": "data.pad", "values": ["7f3a"] })
-        }
-        (2, _) => json!({ "operatorType": "IsNullOrUndefined", "key": "data.absent" }),
-        (_, 0) => {
-            json!({ "operatorType": "StringIn", "key": "data.kind", "values": [format!("kind-{number}")] })
-        }
-        (_, 1) => {
-            json!({ "operatorType": "StringBeginsWith", "key": "data.pad", "values": [format!("pad-{number}")] })
-        }
-        _ => json!({ "operatorType": "NumberGreaterThan", "key": "data.size", "value": number }),
     }
 }

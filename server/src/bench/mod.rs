@@ -4,6 +4,7 @@
 //! measured in the same minutes; nothing is compared with numbers from another day.
 //! Source of the goals: docs/performance.md.
 
+mod breadth;
 mod cases;
 mod endpoint;
 mod load;
