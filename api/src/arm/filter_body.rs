@@ -230,8 +230,8 @@ mod tests {
         Ok(filter)
     }
 
-    fn one(advanced: Value) -> Result<Filter, Refusal> {
-        read(json!({"advancedFilters": [advanced]}))
+    fn one(advanced: impl Into<Value>) -> Result<Filter, Refusal> {
+        read(json!({"advancedFilters": [advanced.into()]}))
     }
 
     #[test]
