@@ -231,7 +231,8 @@ mod tests {
     }
 
     fn one(advanced: impl Into<Value>) -> Result<Filter, Refusal> {
-        read(json!({"advancedFilters": [advanced.into()]}))
+        let advanced: Value = advanced.into();
+        read(json!({"advancedFilters": [advanced]}))
     }
 
     #[test]
