@@ -151,10 +151,8 @@ impl Unwritten {
         due + self.taken.load(Ordering::Relaxed)
     }
 
-    fn next(&self) -> Timestamp {
-        let lanes = self.lanes.lock();
-        let next = lanes.values().map(|due| due.at).min();
-        next.unwrap_or(Timestamp::FAR_FUTURE)
+    fn next(&self) -> Option<Timestamp> {
+        self.lanes.lock().values().map(|due| due.at).min()
     }
 
     /// Comes back to a lane then, unless it was noted for an earlier moment meanwhile.
@@ -179,10 +177,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let called = shared.unwritten.called.notified();
         let due = shared.unwritten.take(shared.clock.now());
         if due.is_empty() {
-            let alarm = shared.clock.sleep_until(shared.unwritten.next());
+            // With nothing to write there is no moment to wait for, and no alarm that a clock could be turned to.
+            let Some(next) = shared.unwritten.next() else {
+                called.await;
+                continue;
+            };
             tokio::select! {
                 () = called => (),
-                () = alarm => (),
+                () = shared.clock.sleep_until(next) => (),
             }
             continue;
         }
@@ -452,14 +454,14 @@ mod tests {
         note(&unwritten, 1, 0);
         note(&unwritten, 1, 200);
         note(&unwritten, 2, 100);
-        assert_eq!(unwritten.next(), Timestamp::from_seconds(300));
+        assert_eq!(unwritten.next(), Some(Timestamp::from_seconds(300)));
         assert_eq!(unwritten.under_way(Timestamp::from_seconds(299)), 0);
         assert_eq!(unwritten.under_way(Timestamp::from_seconds(300)), 1);
         assert_eq!(taken(&unwritten, 299), [] as [u64; 0]);
         assert_eq!(taken(&unwritten, 300), [1]);
         assert_eq!(unwritten.under_way(Timestamp::from_seconds(300)), 1);
         assert_eq!(taken(&unwritten, 400), [2]);
-        assert_eq!(unwritten.next(), Timestamp::FAR_FUTURE);
+        assert_eq!(unwritten.next(), None);
     }
 
     #[test]

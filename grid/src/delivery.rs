@@ -25,8 +25,8 @@ use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
 use crate::tail::{Activity, Attempted, Tail, What};
-use crate::waiting::{self, WAITING};
 use crate::tokens::Tokens;
+use crate::waiting::{self, WAITING};
 use crate::{OpenError, Settings};
 
 /// How long attempts under way may take when we close.

@@ -51,8 +51,8 @@ pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
-pub mod trace;
 pub mod topics;
+pub mod trace;
 pub mod transcript;
 mod validation;
 mod waiting;

@@ -594,7 +594,14 @@ mod tests {
                 number,
                 first: START,
             };
-            match judge(&RetryPolicy::default(), attempt, answer, Duration::ZERO, now, 1.0) {
+            match judge(
+                &RetryPolicy::default(),
+                attempt,
+                answer,
+                Duration::ZERO,
+                now,
+                1.0,
+            ) {
                 Verdict::Retry { due } => reckon(attempt, answer, now, due),
                 other => panic!("{other:?}"),
             }

@@ -43,12 +43,18 @@ pub struct NoToken(pub String);
 /// A token in the form of its header, until it should not be used any more.
 type Kept = Option<(HeaderValue, Timestamp)>;
 
+/// The tenant and the application that a token is for.
+type Wanted = (String, String);
+
+/// Where a token is kept; locked while it is asked for.
+type Slot = Arc<tokio::sync::Mutex<Kept>>;
+
 /// Tokens that are in use.
 pub(crate) struct Tokens {
     source: Option<Arc<dyn TokenSource>>,
     clock: Arc<dyn Clock>,
     /// One per application; whoever asks first asks for all.
-    kept: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<Kept>>>>,
+    kept: Mutex<HashMap<Wanted, Slot>>,
 }
 
 impl Tokens {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::closing::Closing;
+use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::sinks::Sinks;
 use gridpost_api::token::TokenKeys;
 use gridpost_api::{Parts, Tenant};

@@ -21,14 +21,14 @@ use crate::{Parts, Shared, origin, path, publish, version};
 
 mod address;
 mod communication;
-mod domains;
 mod destination_body;
+mod domains;
 mod envelope;
 mod event_subscriptions;
 mod filter_body;
 mod groups;
-mod ingress_body;
 mod handler_body;
+mod ingress_body;
 mod lists;
 mod providers;
 mod subscription_body;

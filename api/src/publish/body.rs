@@ -138,7 +138,7 @@ pub(super) mod testing {
         input: &InputSchema,
         route: &Route,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<Vec<Event>, PublishRefusal> {
         let headers = headers
             .iter()
@@ -151,6 +151,72 @@ pub(super) mod testing {
             now: "2026-11-22T00:00:00Z".parse().unwrap(),
             chance: &Zeros,
         };
-        reading.events(input, body.as_bytes())
+        reading.events(input, body.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{TOPIC, read};
+    use super::*;
+
+    const PLAIN: &[(&str, &str)] = &[("content-type", "application/json")];
+    const STRUCTURED: &[(&str, &str)] = &[("content-type", "application/cloudevents+json")];
+    const BATCHED: &[(&str, &str)] = &[("content-type", "application/cloudevents-batch+json")];
+    const BINARY: &[(&str, &str)] = &[
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "t"),
+        ("ce-source", "/s"),
+        ("ce-id", "1"),
+    ];
+
+    #[test]
+    fn a_body_that_is_not_utf_8_is_unreadable_wherever_it_is_not() {
+        use InputSchema::{CloudEvents, EventGrid};
+        let custom = InputSchema::Custom(None);
+        // Around the members that are tried; a tilde in a member is where the odd bytes go.
+        let grid = r#"[{"id":"1","subject":"s","eventType":"t","eventTime":"2026-01-01T00:00:00Z",MEMBER}]"#;
+        let cloud = r#"{"id":"1","source":"/s","type":"t","specversion":"1.0",MEMBER}"#;
+        let clouds = &format!("[{cloud}]");
+        let in_data = [
+            r#""data":"~""#,
+            r#""data":{"a":["~"]}"#,
+            r#""data":{"~":1}"#,
+        ];
+        let in_cloud = [r#""own":"~""#, r#""own":{"a":"~"}"#, r#""subject":"~""#];
+        let in_traceparent = [r#""traceparent":{"~":1}"#];
+        let in_custom = [r#""own":"~""#, r#""own":{"a":["~"]}"#, r#""~":1"#];
+        let in_cloud = [&in_data[..], &in_cloud, &in_traceparent].concat();
+        let table = [
+            (&EventGrid, PLAIN, grid, &in_data[..]),
+            (&CloudEvents, STRUCTURED, cloud, &in_cloud),
+            (&CloudEvents, STRUCTURED, clouds, &in_cloud),
+            (&CloudEvents, BATCHED, clouds, &in_cloud),
+            (&CloudEvents, PLAIN, cloud, &in_cloud),
+            (&CloudEvents, BINARY, "{MEMBER}", &in_custom),
+            (&custom, PLAIN, "[{MEMBER}]", &in_custom),
+        ];
+        // No byte of UTF-8, a character cut off, one longer than needed, half of a pair.
+        let odd: [&[u8]; 4] = [b"\xff", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80"];
+        let route = Route::Topic(TOPIC.into());
+        for (input, headers, whole, members) in table {
+            for member in members {
+                let text = whole.replace("MEMBER", member);
+                let (before, after) = text.split_once('~').unwrap();
+                let sent = |bytes: &[u8]| {
+                    let body = [before.as_bytes(), bytes, after.as_bytes()].concat();
+                    read(input, &route, headers, body)
+                };
+                assert!(sent("é".as_bytes()).is_ok(), "{text}");
+                for bytes in odd {
+                    let refusal = sent(bytes).unwrap_err();
+                    assert_eq!(refusal.status, http::StatusCode::BAD_REQUEST, "{text}");
+                    assert_eq!(refusal.detail, "InputJsonInvalid", "{text}");
+                    let why = "does not conform to the expected schema. invalid unicode code point";
+                    assert!(refusal.message.contains(why), "{text}: {}", refusal.message);
+                }
+            }
+        }
     }
 }

@@ -567,7 +567,9 @@ async fn who_listens_sees_what_was_accepted_attempted_and_answered() {
     assert_eq!((&**subscription, attempt.status), ("es1", Some(400)));
     let exchange = attempt.exchange.as_ref().unwrap();
     let sent = &exchange.request.as_ref().unwrap().headers;
-    let id = sent.iter().find(|(name, _)| &**name == "aeg-output-event-id");
+    let id = sent
+        .iter()
+        .find(|(name, _)| &**name == "aeg-output-event-id");
     assert_eq!(&*id.unwrap().1, "e1");
     assert_eq!(exchange.answer.as_ref().unwrap().status, 400);
 }

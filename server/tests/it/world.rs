@@ -78,13 +78,8 @@ impl World {
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.seed += 1;
-        let (server, client) = serve(
-            self.folder.path(),
-            &self.clock,
-            self.seed,
-            &self.settings,
-        )
-        .await;
+        let (server, client) =
+            serve(self.folder.path(), &self.clock, self.seed, &self.settings).await;
         self.server = Some(server);
         self.client = client;
     }
