@@ -474,7 +474,7 @@ mod tests {
         note(&unwritten, 1, 900);
         unwritten.again(Partition(0), LaneId(1), due);
         note(&unwritten, 1, 950);
-        assert_eq!(unwritten.next(), Timestamp::from_seconds(1_000));
+        assert_eq!(unwritten.next(), Some(Timestamp::from_seconds(1_000)));
     }
 
     #[test]

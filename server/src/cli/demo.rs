@@ -90,7 +90,7 @@ async fn once(mut config: Config) -> Result<(), Failure> {
     config.data = folder.path().join("data");
     config.listen.set_port(0);
     let shown = in_time(async {
-        let server = Server::start(config, Sources::real()).await?;
+        let server = Box::pin(Server::start(config, Sources::real())).await?;
         remark(&format!(
             "Started at {} on a temporary folder.",
             server.running().url
