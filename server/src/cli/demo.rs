@@ -90,13 +90,13 @@ async fn once(mut config: Config) -> Result<(), Failure> {
     config.data = folder.path().join("data");
     config.listen.set_port(0);
     let shown = in_time(async {
-        let server = Box::pin(Server::start(config, Sources::real())).await?;
+        let server = Server::start(config, Sources::real()).await?;
         remark(&format!(
             "Started at {} on a temporary folder.",
             server.running().url
         ));
         let client = Client::of(server.running().clone(), server.data())?;
-        let request = show(&client).await?;
+        let request = Box::pin(show(&client)).await?;
         server.stop(BRIEF).await;
         Ok(request)
     })
