@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +106,17 @@ impl DiskFile {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.disk.strike(self.kind, Operation::Sync)?;
         self.file.sync_data()
+    }
+
+    /// Has the system begin to write out what lies in a range, and waits for nothing. Whether it does is its own affair:
+    /// only `sync` promises.
+    pub(crate) fn begin_write_out(&self, offset: u64, size_bytes: usize) {
+        let _ = rustix::fs::fadvise(
+            &self.file,
+            offset,
+            NonZeroU64::new(size_bytes as u64),
+            rustix::fs::Advice::DontNeed,
+        );
     }
 
     pub(crate) fn set_len(&self, size_bytes: u64) -> io::Result<()> {

@@ -260,12 +260,12 @@ impl Pool {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             file.write_all_at(&zeros, at)?;
-            file.sync()?;
+            file.begin_write_out(at, PIECE_BYTES);
             at += PIECE_BYTES as u64;
             let urgent = self.shelf.lock().ready.is_empty();
             thread::park_timeout(if urgent { BREATH } else { LONG_BREATH });
         }
-        Ok(())
+        file.sync()
     }
 
     fn recycle(&self, path: &Path) -> io::Result<()> {
