@@ -137,6 +137,7 @@ impl Clock for MovedClock {
             key: (moment, number),
             timer: None,
             wound: 0,
+            told: None,
         })
     }
 
@@ -262,9 +263,27 @@ impl Hands for Inner {
 struct Alarm {
     clock: Arc<Inner>,
     key: (Timestamp, u64),
-    /// The real timer, and the move it was wound after.
-    timer: Option<Sleep>,
+    /// The real timer, the moment at which it rings if the clock runs, and the move it was wound after.
+    timer: Option<(Sleep, Timestamp)>,
     wound: u64,
+    /// Whom clock and timer wake.
+    told: Option<Waker>,
+}
+
+impl Alarm {
+    /// Whether all is as the last poll left it: it is still known whom to wake, and neither timer nor clock can have
+    /// rung. A worker polls its alarm twice an event, and must not take the lock for that.
+    fn is_wound(&self, context: &Context<'_>) -> bool {
+        let (Some(waker), Some((_, rings))) = (&self.told, &self.timer) else {
+            return false;
+        };
+        let clock = &self.clock;
+        // Whoever turns the clock counts the move before it takes the waker, and wakes the task after that.
+        self.wound == clock.moves.load(Ordering::Acquire)
+            && waker.will_wake(context.waker())
+            && clock.held.load(Ordering::Acquire) == RUNS
+            && clock.running() < *rings
+    }
 }
 
 impl Future for Alarm {
@@ -272,12 +291,17 @@ impl Future for Alarm {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.is_wound(context) {
+            return Poll::Pending;
+        }
+        this.told = None;
         let (moment, _) = this.key;
         loop {
             let moves = this.clock.moves.load(Ordering::Acquire);
             let mut sleepers = this.clock.sleepers.lock();
             // Looked up under the lock: whoever turns the clock shows the moment first and wakes afterwards.
-            let left = moment.since(this.clock.now());
+            let now = this.clock.now();
+            let left = moment.since(now);
             if left.is_zero() {
                 sleepers.waiting.remove(&this.key);
                 return Poll::Ready(());
@@ -290,10 +314,12 @@ impl Future for Alarm {
                 this.timer = None;
             }
             this.wound = moves;
-            let timer = this
-                .timer
-                .get_or_insert_with(|| Box::pin(nap(left.min(NAP))));
+            let (timer, _) = this.timer.get_or_insert_with(|| {
+                let span = left.min(NAP);
+                (Box::pin(nap(span)), now + span)
+            });
             if timer.as_mut().poll(context).is_pending() {
+                this.told = Some(context.waker().clone());
                 return Poll::Pending;
             }
             this.timer = None;
