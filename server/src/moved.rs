@@ -444,6 +444,41 @@ mod tests {
         hands.release();
     }
 
+    #[tokio::test]
+    async fn an_alarm_asked_again_still_wakes_whoever_asked_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = movable(folder.path());
+        let mut sleep = clock.sleep_until(clock.now() + seconds(3600));
+        let (first, second) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let mut poll = |woken: &Arc<Woken>| {
+            let waker = Waker::from(Arc::clone(woken));
+            sleep.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        // The second of each pair finds everything as the first left it.
+        for woken in [&first, &first, &second, &second] {
+            assert!(poll(woken).is_pending());
+        }
+        jump(&*clock, seconds(1800));
+        let times = |woken: &Woken| woken.0.load(Ordering::Relaxed);
+        assert_eq!((times(&first), times(&second)), (0, 0));
+        jump(&*clock, seconds(1795));
+        assert_eq!((times(&first), times(&second)), (0, 1));
+        assert!(poll(&second).is_pending());
+        assert!(poll(&second).is_pending());
+        jump(&*clock, seconds(5));
+        assert_eq!((times(&first), times(&second)), (0, 2));
+        assert!(poll(&second).is_ready());
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU64);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn threads_never_see_a_held_or_moved_clock_go_back() {
         let folder = tempfile::tempdir().unwrap();
