@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::Grid;
+use crate::intake::IntakeKind;
 use crate::manage::{Created, Invalid, ManageError};
 use crate::registry::{GROUPS, PRINCIPALS};
 use crate::scope::Scope;
@@ -145,11 +146,10 @@ impl Grid {
             subscription: id.subscription().unwrap_or_default().to_owned(),
             group: id.name().to_owned(),
         };
-        for topic in self.topics(&scope) {
-            self.delete_topic(&topic.id).await?;
-        }
-        for domain in self.domains(&scope) {
-            self.delete_domain(&domain.id).await?;
+        for kind in [IntakeKind::Topic, IntakeKind::Domain] {
+            for one in self.entrances(kind, &scope) {
+                self.delete_entrance(&one.id).await?;
+            }
         }
         for topic in self.system_topics(&scope) {
             self.delete_system_topic(&topic.id).await?;

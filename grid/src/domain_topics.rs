@@ -2,7 +2,7 @@
 //!
 //! Promise: a domain topic lies in its domain's partition; it comes with its first event subscription and goes with its
 //! last, unless its domain says otherwise.
-//! Not here: the domain (`domains`), how an event finds its topic (`publish`), taking away (`sources`).
+//! Not here: the domain (`entrances`), how an event finds its topic (`publish`), taking away (`sources`).
 //! Source: reference event-grid 2.8.
 
 use std::sync::Arc;
@@ -25,6 +25,45 @@ pub struct DomainTopic {
     pub created: Timestamp,
     /// When it was last put.
     pub updated: Timestamp,
+}
+
+/// When topics of a domain come and go by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Automation {
+    /// `autoCreateTopicWithFirstSubscription`.
+    pub create_with_first_subscription: bool,
+    /// `autoDeleteTopicWithLastSubscription`.
+    pub delete_with_last_subscription: bool,
+}
+
+impl Default for Automation {
+    fn default() -> Self {
+        Self {
+            create_with_first_subscription: true,
+            delete_with_last_subscription: true,
+        }
+    }
+}
+
+/// What a patch says of an [`Automation`]; what is absent stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AutomationPatch {
+    /// `autoCreateTopicWithFirstSubscription`.
+    pub create_with_first_subscription: Option<bool>,
+    /// `autoDeleteTopicWithLastSubscription`.
+    pub delete_with_last_subscription: Option<bool>,
+}
+
+impl AutomationPatch {
+    /// Carries the patch out.
+    pub fn apply(self, automation: &mut Automation) {
+        if let Some(create) = self.create_with_first_subscription {
+            automation.create_with_first_subscription = create;
+        }
+        if let Some(delete) = self.delete_with_last_subscription {
+            automation.delete_with_last_subscription = delete;
+        }
+    }
 }
 
 /// The service allows as many. One takes about a kilobyte of memory.
@@ -117,6 +156,12 @@ impl Grid {
     }
 }
 
+impl DomainState {
+    fn automation(&self) -> Automation {
+        self.domain.automation.unwrap_or_default()
+    }
+}
+
 impl State {
     pub(crate) fn domain_topic(&self, id: &ResourceId) -> Option<&Arc<DomainTopic>> {
         let (domain, name) = split(id)?;
@@ -135,7 +180,7 @@ impl State {
             return Some(known.id.clone());
         }
         let (above, name) = self.domain_above(id)?;
-        let automatic = above.domain.automation.create_with_first_subscription;
+        let automatic = above.automation().create_with_first_subscription;
         let id = || above.domain.id.join(&format!("topics/{name}")).ok();
         automatic.then(id).flatten()
     }
@@ -144,7 +189,7 @@ impl State {
     pub(crate) fn emptied_without(&self, one: &EventSubscription) -> Option<ResourceId> {
         let topic = self.domain_topic(&one.source)?;
         let (above, _) = self.domain_above(&one.source)?;
-        let goes = above.domain.automation.delete_with_last_subscription
+        let goes = above.automation().delete_with_last_subscription
             && self.subscriptions_of(&one.source).len() <= 1;
         goes.then(|| topic.id.clone())
     }

@@ -2,7 +2,7 @@
 //!
 //! Promise: an intake is found by its name without taking memory for it, and knows who wants its events at every
 //! moment, also while its resource is being changed.
-//! Not here: topics and domains as resources (`topics`, `domains`), accepting events (`publish`), how a caller proves
+//! Not here: topics and domains as resources (`entrances`), accepting events (`publish`), how a caller proves
 //! who it is (`api`).
 
 use std::collections::HashMap;

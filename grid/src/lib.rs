@@ -16,8 +16,8 @@ mod delivery;
 mod destination;
 pub mod directory;
 pub mod domain_topics;
-pub mod domains;
 pub mod dry_run;
+pub mod entrances;
 pub mod exchange;
 pub mod explain;
 pub mod faults;
@@ -51,7 +51,6 @@ pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
-pub mod topics;
 pub mod trace;
 pub mod transcript;
 mod validation;

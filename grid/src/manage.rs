@@ -1,7 +1,7 @@
 //! What the management operations have in common: how they answer and why they refuse.
 //!
 //! Promise: a refusal names the field that was wrong, in the words of the service where they are known.
-//! Not here: what may be written into each field (`topics`, `system_topics`, `validation`).
+//! Not here: what may be written into each field (`entrances`, `system_topics`, `validation`).
 
 use gridpost_model::ResourceId;
 use gridpost_store::StoreError;

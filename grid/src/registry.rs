@@ -21,14 +21,13 @@ use crate::Inner;
 use crate::confirm::Handshakes;
 use crate::directory::{Principal, ResourceGroup};
 use crate::domain_topics::{self, DomainTopic};
-use crate::domains::Domain;
+use crate::entrances::Entrance;
 use crate::intake::{Intake, IntakeKind, Wanted};
 use crate::matching::Lanes;
 use crate::system_topics::SystemTopic;
-use crate::topics::Topic;
 
 /// Custom topics by id, each in its own partition.
-pub(crate) const TOPICS: Table<Topic> = Table::new(20, "topics");
+pub(crate) const TOPICS: Table<Entrance> = Table::new(20, "topics");
 /// System topics by id, in the partition of their source.
 pub(crate) const SYSTEM_TOPICS: Table<SystemTopic> = Table::new(21, "system_topics");
 /// Event subscriptions by source and folded name, in the partition of their source.
@@ -41,7 +40,7 @@ pub(crate) const GROUPS: Table<ResourceGroup> = Table::new(24, "resource_groups"
 pub(crate) const PRINCIPALS: Table<Principal> = Table::new(25, "principals");
 
 /// Domains by id, each in its own partition.
-pub(crate) const DOMAINS: Table<Domain> = Table::new(26, "domains");
+pub(crate) const DOMAINS: Table<Entrance> = Table::new(26, "domains");
 /// Domain topics by id, in the partition of their domain.
 pub(crate) const DOMAIN_TOPICS: Table<DomainTopic> = Table::new(27, "domain_topics");
 
@@ -64,7 +63,7 @@ pub(crate) struct Registry {
 pub(crate) struct State {
     pub(crate) groups: OrdMap<ResourceId, Arc<ResourceGroup>>,
     pub(crate) principals: OrdMap<String, Arc<Principal>>,
-    pub(crate) topics: OrdMap<ResourceId, Arc<Topic>>,
+    pub(crate) topics: OrdMap<ResourceId, Arc<Entrance>>,
     /// What takes events in, by folded name: the data plane knows no resource groups.
     pub(crate) intakes: Intakes,
     pub(crate) domains: OrdMap<ResourceId, DomainState>,
@@ -76,7 +75,7 @@ pub(crate) struct State {
 /// A domain and its topics.
 #[derive(Clone)]
 pub(crate) struct DomainState {
-    pub(crate) domain: Arc<Domain>,
+    pub(crate) domain: Arc<Entrance>,
     /// By folded name.
     pub(crate) topics: OrdMap<String, Arc<DomainTopic>>,
 }
@@ -227,10 +226,10 @@ impl State {
             );
         }
         for (_, _, topic) in snapshot.scan_all(&TOPICS, Scan::all().limit(ALL))? {
-            state.insert_topic(&Arc::new(topic));
+            state.insert_entrance(&Arc::new(topic));
         }
         for (_, _, domain) in snapshot.scan_all(&DOMAINS, Scan::all().limit(ALL))? {
-            state.insert_domain(&Arc::new(domain));
+            state.insert_entrance(&Arc::new(domain));
         }
         for (_, _, topic) in snapshot.scan_all(&DOMAIN_TOPICS, Scan::all().limit(ALL))? {
             state.insert_domain_topic(&Arc::new(topic));
@@ -243,22 +242,22 @@ impl State {
         Ok(state)
     }
 
-    pub(crate) fn insert_topic(&mut self, topic: &Arc<Topic>) {
-        self.topics.insert(topic.id.clone(), Arc::clone(topic));
-        let wanted = self.open_source(&topic.id, TopicKind::Custom);
-        let intake = Intake::new(&topic.id, IntakeKind::Topic, &topic.ingress, wanted);
-        self.intakes.insert(intake);
-    }
-
-    pub(crate) fn insert_domain(&mut self, domain: &Arc<Domain>) {
-        let topics = self.domains.get(&domain.id).map(|known| &known.topics);
-        let known = DomainState {
-            domain: Arc::clone(domain),
-            topics: topics.cloned().unwrap_or_default(),
-        };
-        self.domains.insert(domain.id.clone(), known);
-        let wanted = self.open_source(&domain.id, TopicKind::Custom);
-        let intake = Intake::new(&domain.id, IntakeKind::Domain, &domain.ingress, wanted);
+    pub(crate) fn insert_entrance(&mut self, one: &Arc<Entrance>) {
+        match one.kind() {
+            IntakeKind::Topic => {
+                self.topics.insert(one.id.clone(), Arc::clone(one));
+            }
+            IntakeKind::Domain => {
+                let topics = self.domains.get(&one.id).map(|known| &known.topics);
+                let known = DomainState {
+                    domain: Arc::clone(one),
+                    topics: topics.cloned().unwrap_or_default(),
+                };
+                self.domains.insert(one.id.clone(), known);
+            }
+        }
+        let wanted = self.open_source(&one.id, TopicKind::Custom);
+        let intake = Intake::new(&one.id, one.kind(), &one.ingress, wanted);
         self.intakes.insert(intake);
     }
 

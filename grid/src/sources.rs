@@ -2,7 +2,8 @@
 //!
 //! Promise: a source, its topic and its event subscriptions go in one transaction; what had matched before is no longer
 //! delivered.
-//! Not here: who asks for it (`topics`, `domains`, `system_topics`, and `comms` when a communication resource is deleted).
+//! Not here: who asks for it (`entrances`, `domain_topics`, `system_topics`, and `comms` when a communication resource is
+//! deleted).
 
 use std::sync::Arc;
 

@@ -218,9 +218,8 @@ impl Grid {
 impl State {
     /// The schema that a source's events come in. Services speak the Event Grid schema.
     fn input_schema(&self, source: &ResourceId) -> EventSchema {
-        let topic = self.topics.get(source).map(|topic| &topic.ingress);
-        let ingress = topic.or_else(|| self.domain_of(source).map(|domain| &domain.ingress));
-        ingress.map_or(EventSchema::EventGrid, |ingress| ingress.input.schema())
+        self.entrance_of(source)
+            .map_or(EventSchema::EventGrid, |one| one.ingress.input.schema())
     }
 
     /// A system topic stands for its source.
@@ -233,9 +232,8 @@ impl State {
     /// A topic, a domain or a domain topic, as it was first written; also a domain topic that its first subscription
     /// would make.
     fn own_source(&self, id: &ResourceId) -> Option<ResourceId> {
-        let topic = self.topics.get(id).map(|topic| &topic.id);
-        let known = topic.or_else(|| self.domain(id).map(|domain| &domain.id));
-        known.cloned().or_else(|| self.possible_domain_topic(id))
+        let known = self.entrance(id).map(|one| one.id.clone());
+        known.or_else(|| self.possible_domain_topic(id))
     }
 
     /// The source as it was first written. A communication resource exists when `api` says so; a topic has to be here.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::Source;
 use gridpost_model::ResourceId;
@@ -20,7 +21,9 @@ use serde_json::{Value, json};
 use super::destination_body::{self, Secrets};
 use super::envelope::system_data;
 use super::subscription_body::{self, PatchBody, PutBody};
-use super::{Answer, Call, domains, empty, filter_body, json, lists, ok, system_topics, topics};
+use super::{
+    Answer, Call, domain_topics, empty, entrances, filter_body, json, lists, ok, system_topics,
+};
 use crate::problem::Refusal;
 
 /// The topic type of custom topics, as lists by topic type name it.
@@ -107,13 +110,17 @@ impl Place {
 
     fn nested(call: &Call<'_>) -> Result<Self, Refusal> {
         let names = &call.address.names;
+        let entrance = |kind| -> Result<_, Refusal> {
+            let id = entrances::id(call, kind, &names[1])?;
+            Ok((id, entrances::resource_type(kind)))
+        };
         let (id, resource_type) = match call.address.words()[..] {
-            ["topics", ..] => (topics::topic_id(call, &names[1])?, topics::RESOURCE_TYPE),
             ["domains", _, "topics", _, ..] => (
-                domains::domain_topic_id(call, &names[1], &names[3])?,
-                domains::TOPIC_TYPE,
+                domain_topics::id(call, &names[1], &names[3])?,
+                domain_topics::RESOURCE_TYPE,
             ),
-            ["domains", ..] => (domains::domain_id(call, &names[1])?, domains::RESOURCE_TYPE),
+            ["topics", ..] => entrance(IntakeKind::Topic)?,
+            ["domains", ..] => entrance(IntakeKind::Domain)?,
             _ => (
                 system_topics::topic_id(call, &names[1])?,
                 system_topics::RESOURCE_TYPE,
@@ -293,12 +300,11 @@ fn whole(call: &Call<'_>) -> Result<Scope, Refusal> {
 }
 
 fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> bool {
-    let own = if call.parts.grid.topic(&one.source).is_some() {
-        CUSTOM_TOPIC_TYPE
-    } else if call.parts.grid.domain_of(&one.source).is_some() {
-        DOMAIN_TOPIC_TYPE
-    } else {
-        COMMUNICATION_TOPIC_TYPE
+    let entrance = call.parts.grid.entrance_of(&one.source);
+    let own = match entrance.map(|entrance| entrance.kind()) {
+        Some(IntakeKind::Topic) => CUSTOM_TOPIC_TYPE,
+        Some(IntakeKind::Domain) => DOMAIN_TOPIC_TYPE,
+        None => COMMUNICATION_TOPIC_TYPE,
     };
     own.eq_ignore_ascii_case(topic_type)
 }
@@ -307,12 +313,8 @@ fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> boo
 fn is_in(call: &Call<'_>, one: &EventSubscription, location: &str) -> bool {
     let plain = |text: &str| text.replace(' ', "").to_ascii_lowercase();
     let is_here = |own: &str| plain(own) == plain(location);
-    let grid = &call.parts.grid;
-    match (grid.topic(&one.source), grid.domain_of(&one.source)) {
-        (Some(topic), _) => is_here(&topic.location),
-        (None, Some(domain)) => is_here(&domain.location),
-        (None, None) => true,
-    }
+    let entrance = call.parts.grid.entrance_of(&one.source);
+    entrance.is_none_or(|entrance| is_here(&entrance.location))
 }
 
 fn shown(one: &EventSubscription, id: &str, resource_type: &str) -> Value {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use gridpost_grid::directory::ResourceGroup;
+use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
 use gridpost_model::ResourceId;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::envelope::Tags;
 use super::{
-    Answer, Call, communication, domains, empty, json, lists, ok, providers, system_topics, topics,
+    Answer, Call, communication, empty, entrances, json, lists, ok, providers, system_topics,
 };
 use crate::problem::Refusal;
 
@@ -182,8 +183,8 @@ fn resources(call: &Call<'_>, group: Option<&str>) -> Answer {
         None => Scope::Subscription(subscription),
     };
     let mut all = communication::all(call, &scope);
-    all.extend(topics::all(call, &scope));
-    all.extend(domains::all(call, &scope));
+    all.extend(entrances::all(call, IntakeKind::Topic, &scope));
+    all.extend(entrances::all(call, IntakeKind::Domain, &scope));
     all.extend(system_topics::all(call, &scope));
     let wanted = call
         .query("$filter")

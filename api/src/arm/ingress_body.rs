@@ -6,6 +6,7 @@
 //! Source: reference management 5.1, event-grid 1.3 and 3.3.
 
 use gridpost_grid::access::IpRule;
+use gridpost_grid::domain_topics::AutomationPatch;
 use gridpost_grid::intake::{Ingress, IngressPatch, IngressSpec, Shown};
 use gridpost_model::mapping::{InputSchema, MappedField, Mapping};
 use gridpost_model::{KeyPair, WhichKey};
@@ -31,7 +32,7 @@ pub(super) fn check_identity(identity: Option<&Identity>) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The properties that publishers meet.
+/// The properties of a topic or a domain.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct IngressBody {
@@ -43,6 +44,8 @@ pub(super) struct IngressBody {
     minimum_tls_version_allowed: Option<String>,
     data_residency_boundary: Option<String>,
     event_type_info: Option<Value>,
+    auto_create_topic_with_first_subscription: Option<bool>,
+    auto_delete_topic_with_last_subscription: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +81,14 @@ struct FieldBody {
 }
 
 impl IngressBody {
+    /// When the topics of a domain come and go. A topic says nothing of it.
+    pub(super) fn automation(&self) -> AutomationPatch {
+        AutomationPatch {
+            create_with_first_subscription: self.auto_create_topic_with_first_subscription,
+            delete_with_last_subscription: self.auto_delete_topic_with_last_subscription,
+        }
+    }
+
     /// What a put says; what is absent takes its default.
     pub(super) fn into_spec(self) -> Result<IngressSpec, Refusal> {
         let (schema, mapping) = (self.input_schema.as_deref(), &self.input_schema_mapping);

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use gridpost_grid::intake::IntakeKind;
 use gridpost_model::ResourceId;
 use http::{Method, StatusCode, request};
 use serde::Serialize;
@@ -22,7 +23,8 @@ use crate::{Parts, Shared, origin, path, publish, version};
 mod address;
 mod communication;
 mod destination_body;
-mod domains;
+mod domain_topics;
+mod entrances;
 mod envelope;
 mod event_subscriptions;
 mod filter_body;
@@ -34,7 +36,6 @@ mod providers;
 mod subscription_body;
 mod system_topics;
 mod topic_types;
-mod topics;
 
 use address::Address;
 pub(crate) use filter_body::{read_filter, shown as shown_filter};
@@ -106,8 +107,10 @@ impl Call<'_> {
 
     async fn route_event_grid(&self) -> Answer {
         match self.address.words().first() {
-            Some(&"topics") if self.address.names.len() < 4 => topics::route(self).await,
-            Some(&"domains") => domains::route(self).await,
+            Some(&"topics") if self.address.names.len() < 4 => {
+                entrances::route(self, IntakeKind::Topic).await
+            }
+            Some(&"domains") => entrances::route(self, IntakeKind::Domain).await,
             Some(&"systemtopics") if self.address.names.len() < 4 => {
                 system_topics::route(self).await
             }

@@ -2,6 +2,7 @@
 //! of a path.
 
 use axum::body::Body;
+use gridpost_grid::intake::IntakeKind;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -463,7 +464,7 @@ async fn finding_8_a_path_is_understood_in_every_spelling() {
     assert_eq!(
         stack
             .grid
-            .topics(&gridpost_grid::scope::Scope::Everywhere)
+            .entrances(IntakeKind::Topic, &gridpost_grid::scope::Scope::Everywhere)
             .len(),
         1
     );

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gridpost_grid::domains::{Automation, DomainPatch, DomainSpec};
+use gridpost_grid::domain_topics::{Automation, AutomationPatch};
+use gridpost_grid::entrances::{EntrancePatch, EntranceSpec};
 use gridpost_grid::explain::Fate;
 use gridpost_grid::intake::{IngressSpec, IntakeKind};
 use gridpost_grid::manage::{Created, ManageError};
@@ -29,12 +30,12 @@ fn topic_id(name: &str) -> ResourceId {
     domain_id().join(&format!("topics/{name}")).unwrap()
 }
 
-fn spec() -> DomainSpec {
-    DomainSpec {
+fn spec() -> EntranceSpec {
+    EntranceSpec {
         location: "local".into(),
         tags: BTreeMap::new(),
         ingress: IngressSpec::default(),
-        automation: Automation::default(),
+        automation: Some(Automation::default()),
     }
 }
 
@@ -47,7 +48,7 @@ const BY_HAND: Automation = Automation {
 impl World {
     async fn with_domain() -> Self {
         let world = Self::start();
-        world.grid.put_domain(domain_id(), spec()).await.unwrap();
+        world.grid.put_entrance(domain_id(), spec()).await.unwrap();
         world
     }
 
@@ -200,11 +201,11 @@ async fn section_2_8_a_topic_comes_with_its_first_subscription_and_goes_with_its
 #[tokio::test]
 async fn section_2_8_topics_are_made_and_removed_by_hand_where_the_domain_says_so() {
     let world = World::start();
-    let by_hand = DomainSpec {
-        automation: BY_HAND,
+    let by_hand = EntranceSpec {
+        automation: Some(BY_HAND),
         ..spec()
     };
-    world.grid.put_domain(domain_id(), by_hand).await.unwrap();
+    world.grid.put_entrance(domain_id(), by_hand).await.unwrap();
     let endpoint = Endpoint::agreeing().await;
     let source = topic_id("books");
     let refused = world.subscribe_to(source.clone(), "es1", &endpoint).await;
@@ -237,7 +238,7 @@ async fn section_4_3_a_domain_takes_its_topics_and_their_subscriptions_along() {
         world.subscribe_to(source, "es1", &endpoint).await.unwrap();
     }
     let held = world.grid.intake(IntakeKind::Domain, "shop").unwrap();
-    assert!(world.grid.delete_domain(&domain_id()).await.unwrap());
+    assert!(world.grid.delete_entrance(&domain_id()).await.unwrap());
     until("all are told", || notices(&endpoint) == 3).await;
     assert!(world.grid.intake(IntakeKind::Domain, "shop").is_none());
     let left = world.grid.event_subscriptions(None, &Scope::Everywhere);
@@ -252,7 +253,7 @@ async fn section_4_3_a_domain_takes_its_topics_and_their_subscriptions_along() {
     world.settled().await;
     assert_eq!(received(&endpoint), Vec::<String>::new());
     let world = world.restart().await;
-    assert!(world.grid.domain(&domain_id()).is_none());
+    assert!(world.grid.entrance(&domain_id()).is_none());
     assert!(world.grid.domain_topics(&domain_id()).is_empty());
 }
 
@@ -265,8 +266,8 @@ async fn a_domain_of_many_topics_goes_whole() {
         world.grid.put_domain_topic(id).await.unwrap();
     }
     assert_eq!(world.grid.domain_topics(&domain_id()).len(), 1_050);
-    world.grid.delete_domain(&domain_id()).await.unwrap();
-    world.grid.put_domain(domain_id(), spec()).await.unwrap();
+    world.grid.delete_entrance(&domain_id()).await.unwrap();
+    world.grid.put_entrance(domain_id(), spec()).await.unwrap();
     assert!(world.grid.domain_topics(&domain_id()).is_empty());
     let world = world.restart().await;
     assert!(world.grid.domain_topics(&domain_id()).is_empty());
@@ -278,9 +279,9 @@ async fn a_domain_is_there_again_after_a_restart_and_routes() {
     let endpoint = Endpoint::agreeing().await;
     let (books, es1) = (topic_id("books"), "es1");
     world.subscribe_to(books, es1, &endpoint).await.unwrap();
-    let before = world.grid.domain(&domain_id()).unwrap();
+    let before = world.grid.entrance(&domain_id()).unwrap();
     let world = world.restart().await;
-    assert_eq!(world.grid.domain(&domain_id()).unwrap(), before);
+    assert_eq!(world.grid.entrance(&domain_id()).unwrap(), before);
     world.publish_to(&["BOOKS"]).await;
     world.settled().await;
     assert_eq!(received(&endpoint), ["/topics/BOOKS"]);
@@ -303,8 +304,8 @@ async fn who_holds_an_intake_publishes_to_those_who_subscribed_since() {
 #[tokio::test]
 async fn section_3_3_domain_names_are_unique_and_keys_stay() {
     let world = World::with_domain().await;
-    let made = world.grid.domain(&domain_id()).unwrap();
-    let (again, created) = world.grid.put_domain(domain_id(), spec()).await.unwrap();
+    let made = world.grid.entrance(&domain_id()).unwrap();
+    let (again, created) = world.grid.put_entrance(domain_id(), spec()).await.unwrap();
     assert_eq!(
         (created, &again.ingress.keys),
         (Created::Updated, &made.ingress.keys)
@@ -312,13 +313,13 @@ async fn section_3_3_domain_names_are_unique_and_keys_stay() {
     let elsewhere = domain_id().as_str().replace("/rg/", "/other/");
     let taken = world
         .grid
-        .put_domain(elsewhere.parse().unwrap(), spec())
+        .put_entrance(elsewhere.parse().unwrap(), spec())
         .await
         .unwrap_err();
     assert!(matches!(taken, ManageError::Conflict(_)), "{taken}");
     let other = world
         .grid
-        .regenerate_domain_key(&domain_id(), WhichKey::First)
+        .regenerate_key(&domain_id(), WhichKey::First)
         .await
         .unwrap();
     assert_ne!(other.ingress.keys.first, made.ingress.keys.first);
@@ -326,13 +327,21 @@ async fn section_3_3_domain_names_are_unique_and_keys_stay() {
     let held = world.grid.intake(IntakeKind::Domain, "shop").unwrap();
     assert_eq!(held.keys, other.ingress.keys);
 
-    let patch = DomainPatch {
-        delete_with_last_subscription: Some(false),
-        ..DomainPatch::default()
+    let patch = EntrancePatch {
+        automation: AutomationPatch {
+            delete_with_last_subscription: Some(false),
+            ..AutomationPatch::default()
+        },
+        ..EntrancePatch::default()
     };
-    let patched = world.grid.patch_domain(&domain_id(), patch).await.unwrap();
-    assert!(patched.automation.create_with_first_subscription);
-    assert!(!patched.automation.delete_with_last_subscription);
+    let patched = world
+        .grid
+        .patch_entrance(&domain_id(), patch)
+        .await
+        .unwrap();
+    let automation = patched.automation.unwrap();
+    assert!(automation.create_with_first_subscription);
+    assert!(!automation.delete_with_last_subscription);
     assert_eq!(patched.ingress, other.ingress);
 }
 
@@ -341,7 +350,7 @@ async fn section_1_4_the_schema_of_a_domain_binds_the_subscriptions_of_its_topic
     let world = World::start();
     let mut cloud = spec();
     cloud.ingress.input = Some(InputSchema::CloudEvents);
-    world.grid.put_domain(domain_id(), cloud).await.unwrap();
+    world.grid.put_entrance(domain_id(), cloud).await.unwrap();
     let endpoint = Endpoint::agreeing().await;
     let source = topic_id("books");
     assert_eq!(

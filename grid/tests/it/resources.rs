@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use gridpost_grid::directory::SecretHash;
-use gridpost_grid::domains::{Automation, DomainSpec};
-use gridpost_grid::intake::IngressSpec;
+use gridpost_grid::domain_topics::Automation;
+use gridpost_grid::entrances::EntranceSpec;
+use gridpost_grid::intake::{IngressSpec, IntakeKind};
 use gridpost_grid::manage::{Created, ManageError};
 use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::{Source, SubscribeError, SubscriptionSpec};
 use gridpost_grid::system_topics::SystemTopicSpec;
-use gridpost_grid::topics::TopicSpec;
 use gridpost_model::filter::TopicKind;
 use gridpost_model::{ResourceId, Secret, WhichKey};
 use gridpost_sim::SeededChance;
@@ -20,11 +20,12 @@ use gridpost_sim::SeededChance;
 use crate::endpoint::Endpoint;
 use crate::world::{GROUP, World, communication, system_topic_id, topic_id, until};
 
-fn topic_spec() -> TopicSpec {
-    TopicSpec {
+fn topic_spec() -> EntranceSpec {
+    EntranceSpec {
         location: "local".into(),
         tags: BTreeMap::new(),
         ingress: IngressSpec::default(),
+        automation: None,
     }
 }
 
@@ -110,7 +111,7 @@ async fn everything_is_there_again_after_a_restart() {
     let endpoint = Endpoint::agreeing().await;
     let (topic, _) = world
         .grid
-        .put_topic(topic_id("orders"), topic_spec())
+        .put_entrance(topic_id("orders"), topic_spec())
         .await
         .unwrap();
     world.subscribe("es1", &endpoint).await;
@@ -129,7 +130,8 @@ async fn everything_is_there_again_after_a_restart() {
     world.grid.put_principal("3333-AB", hash).await.unwrap();
 
     let world = world.restart().await;
-    assert_eq!(world.grid.topic_named("ORDERS").unwrap(), topic);
+    let found = world.grid.intake(IntakeKind::Topic, "ORDERS").unwrap();
+    assert_eq!(world.grid.entrance(&found.id).unwrap(), topic);
     assert_eq!(
         world
             .grid
@@ -154,13 +156,13 @@ async fn section_3_3_topic_names_are_unique_and_keys_stay() {
     let world = World::start();
     let (topic, created) = world
         .grid
-        .put_topic(topic_id("orders"), topic_spec())
+        .put_entrance(topic_id("orders"), topic_spec())
         .await
         .unwrap();
     assert_eq!(created, Created::New);
     let (again, created) = world
         .grid
-        .put_topic(topic_id("Orders"), topic_spec())
+        .put_entrance(topic_id("Orders"), topic_spec())
         .await
         .unwrap();
     assert_eq!(
@@ -172,24 +174,24 @@ async fn section_3_3_topic_names_are_unique_and_keys_stay() {
         "/subscriptions/sub/resourceGroups/other/providers/Microsoft.EventGrid/topics/orders";
     let taken = world
         .grid
-        .put_topic(elsewhere.parse().unwrap(), topic_spec())
+        .put_entrance(elsewhere.parse().unwrap(), topic_spec())
         .await
         .unwrap_err();
     assert_eq!(
         taken.to_string(),
         "Topic with the specified name already exists. Choose a different topic name."
     );
-    let moved = TopicSpec {
+    let moved = EntranceSpec {
         location: "mars".into(),
         ..topic_spec()
     };
     assert!(matches!(
-        world.grid.put_topic(topic_id("orders"), moved).await,
+        world.grid.put_entrance(topic_id("orders"), moved).await,
         Err(ManageError::Conflict(_))
     ));
     let other = world
         .grid
-        .regenerate_topic_key(&topic.id, WhichKey::Second)
+        .regenerate_key(&topic.id, WhichKey::Second)
         .await
         .unwrap();
     assert_eq!(other.ingress.keys.first, topic.ingress.keys.first);
@@ -213,7 +215,7 @@ async fn a_topic_takes_its_subscriptions_along() {
 
     world
         .grid
-        .put_topic(source.id.clone(), topic_spec())
+        .put_entrance(source.id.clone(), topic_spec())
         .await
         .unwrap();
     world
@@ -221,14 +223,14 @@ async fn a_topic_takes_its_subscriptions_along() {
         .put_event_subscription(&source, "es1", spec)
         .await
         .unwrap();
-    assert!(world.grid.delete_topic(&source.id).await.unwrap());
-    assert!(world.grid.topic_named("orders").is_err());
+    assert!(world.grid.delete_entrance(&source.id).await.unwrap());
+    assert!(world.grid.intake(IntakeKind::Topic, "orders").is_none());
     assert!(world.grid.event_subscription(&source.id, "es1").is_none());
     assert_eq!(
         endpoint.nth(2).await.header("aeg-event-type"),
         "SubscriptionDeletion"
     );
-    assert!(!world.grid.delete_topic(&source.id).await.unwrap());
+    assert!(!world.grid.delete_entrance(&source.id).await.unwrap());
 }
 
 #[tokio::test]
@@ -243,17 +245,15 @@ async fn a_resource_group_goes_with_what_lies_in_it() {
         .unwrap();
     world
         .grid
-        .put_topic(topic_id("orders"), topic_spec())
+        .put_entrance(topic_id("orders"), topic_spec())
         .await
         .unwrap();
-    let domain = DomainSpec {
-        location: "local".into(),
-        tags: BTreeMap::new(),
-        ingress: IngressSpec::default(),
-        automation: Automation::default(),
+    let domain = EntranceSpec {
+        automation: Some(Automation::default()),
+        ..topic_spec()
     };
     let shop = format!("{GROUP}/providers/Microsoft.EventGrid/domains/shop");
-    let put = world.grid.put_domain(shop.parse().unwrap(), domain);
+    let put = world.grid.put_entrance(shop.parse().unwrap(), domain);
     put.await.unwrap();
     world.subscribe("es1", &endpoint).await;
     let scope = Scope::ResourceGroup {
@@ -262,8 +262,8 @@ async fn a_resource_group_goes_with_what_lies_in_it() {
     };
     assert_eq!(world.grid.event_subscriptions(None, &scope).len(), 1);
     assert!(world.grid.delete_resource_group(&group).await.unwrap());
-    assert!(world.grid.topics(&scope).is_empty());
-    assert!(world.grid.domains(&scope).is_empty());
+    assert!(world.grid.entrances(IntakeKind::Topic, &scope).is_empty());
+    assert!(world.grid.entrances(IntakeKind::Domain, &scope).is_empty());
     assert!(world.grid.system_topics(&scope).is_empty());
     assert!(world.grid.event_subscriptions(None, &scope).is_empty());
     assert!(!world.grid.delete_resource_group(&group).await.unwrap());
@@ -273,15 +273,15 @@ async fn a_resource_group_goes_with_what_lies_in_it() {
 async fn a_change_is_finished_when_its_client_hangs_up() {
     let world = World::start();
     let grid = world.grid.clone();
-    let mut put = Box::pin(grid.put_topic(topic_id("orders"), topic_spec()));
+    let mut put = Box::pin(grid.put_entrance(topic_id("orders"), topic_spec()));
     // Polled once, so that the change has begun, and dropped.
     assert!(poll_once(put.as_mut()).is_pending());
     drop(put);
     drop(grid);
     until("the topic is there", || {
-        world.grid.topic_named("orders").is_ok()
+        world.grid.intake(IntakeKind::Topic, "orders").is_some()
     })
     .await;
     let world = world.restart().await;
-    assert!(world.grid.topic_named("orders").is_ok());
+    assert!(world.grid.intake(IntakeKind::Topic, "orders").is_some());
 }
