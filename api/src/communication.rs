@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -48,9 +49,26 @@ impl Call {
     /// # Errors
     /// It is not what is expected.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Refusal::bad_request(format!("The request body is invalid: {error}.")))
+        read_json(&self.body)
     }
+}
+
+/// A body as JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad_request(format!("The request body is invalid: {error}.")))
+}
+
+/// A body to its end, unless it is too large.
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            "The request body is larger than 1 MiB or ended early.",
+        ));
+    };
+    Ok(body)
 }
 
 impl FromRequest<Shared> for Call {
@@ -58,13 +76,7 @@ impl FromRequest<Shared> for Call {
 
     async fn from_request(request: Request, parts: &Shared) -> Result<Self, Refusal> {
         let (head, body) = request.into_parts();
-        let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
-            return Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                "The request body is larger than 1 MiB or ended early.",
-            ));
-        };
+        let body = read_body(body).await?;
         let resource = caller(parts, &head, &body)?;
         check_version(&head)?;
         Ok(Self { resource, body })
@@ -153,7 +165,7 @@ impl Signer for Arc<CommunicationService> {
 }
 
 /// Any date will do: clients pin versions old and new.
-fn check_version(head: &Head) -> Result<(), Refusal> {
+pub(crate) fn check_version(head: &Head) -> Result<(), Refusal> {
     match api_version(head.uri.query()) {
         None => Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -238,7 +250,13 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                let scheme = HeaderValue::from_static("HMAC-SHA256");
+                // Users have tokens, resources have keys.
+                let scheme = if self.code == "Unauthorized" {
+                    "Bearer"
+                } else {
+                    "HMAC-SHA256"
+                };
+                let scheme = HeaderValue::from_static(scheme);
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
             StatusCode::SERVICE_UNAVAILABLE => {

@@ -6,6 +6,7 @@
 //! built-in one.
 
 mod agenda;
+pub mod identity;
 pub mod metrics;
 pub mod numbers;
 mod registry;
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) agenda: Arc<Agenda>,
     pub(crate) metrics: Counters,
+    pub(crate) identity_keys: identity::keys::Keys,
     /// Held while resources or numbers are changed: such changes are rare, and what is in memory must follow them in order.
     pub(crate) managing: Mutex<()>,
 }
@@ -80,6 +82,7 @@ impl Comms {
         settings: Settings,
     ) -> Result<Self, OpenError> {
         let registry = Registry::load(&store, &settings.host_name)?;
+        let identity_keys = identity::keys::Keys::load(&store)?;
         let agenda = Arc::new(Agenda::default());
         let metrics = Counters::default();
         let managing = Mutex::default();
@@ -91,6 +94,7 @@ impl Comms {
             registry,
             agenda,
             metrics,
+            identity_keys,
             managing,
         };
         let inner = Arc::new(inner);

@@ -313,7 +313,8 @@ impl Comms {
         Ok(service)
     }
 
-    /// Deletes a resource with its numbers and its opt-outs; its event subscriptions end. Tells whether there was one.
+    /// Deletes a resource with its numbers, opt-outs and identities; its event subscriptions end. Tells whether there
+    /// was one.
     ///
     /// # Errors
     /// Nothing, or not everything, could be kept; asking again finishes it.
@@ -339,6 +340,7 @@ impl Comms {
         }
         self.0.grid.remove_source(id).await?;
         while 0 < self.forget_opt_outs(&service).await? {}
+        while 0 < self.forget_identities(&service).await? {}
         let row = Arc::clone(&service);
         self.0
             .store

@@ -5,6 +5,8 @@
 
 use gridpost_store::Table;
 
+use crate::identity::register::Named;
+use crate::identity::rows::{Identity, KeptKey};
 use crate::numbers::Assignment;
 use crate::resources::CommunicationService;
 use crate::sms::due::Due;
@@ -26,6 +28,12 @@ pub(crate) const OPT_OUTS: Table<OptOut> = Table::new(64, "sms_opt_outs");
 pub(crate) const DUE: Table<Due> = Table::new(65, "sms_due");
 /// Digits -> script. In the directory partition.
 pub(crate) const SCRIPTS: Table<Script> = Table::new(66, "handset_scripts");
+/// (immutable resource id, user) -> identity.
+pub(crate) const IDENTITIES: Table<Identity> = Table::new(70, "identities");
+/// (immutable resource id, name) -> the identity it leads to.
+pub(crate) const IDENTITY_NAMES: Table<Named> = Table::new(71, "identity_names");
+/// Key id -> key that signs tokens of users. In the directory partition.
+pub(crate) const IDENTITY_KEYS: Table<KeptKey> = Table::new(72, "identity_keys");
 
 #[cfg(test)]
 mod tests {
@@ -43,6 +51,9 @@ mod tests {
             (OPT_OUTS.id(), OPT_OUTS.name()),
             (DUE.id(), DUE.name()),
             (SCRIPTS.id(), SCRIPTS.name()),
+            (IDENTITIES.id(), IDENTITIES.name()),
+            (IDENTITY_NAMES.id(), IDENTITY_NAMES.name()),
+            (IDENTITY_KEYS.id(), IDENTITY_KEYS.name()),
         ];
         let listed = schema::TABLES.iter().filter(|table| table.owner == "comms");
         assert!(listed.map(|table| (table.id, table.name)).eq(own));

@@ -139,6 +139,24 @@ pub const TABLES: &[TableRecord] = &[
         owner: "comms",
         since: "0.1.0",
     },
+    TableRecord {
+        id: 70,
+        name: "identities",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 71,
+        name: "identity_names",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 72,
+        name: "identity_keys",
+        owner: "comms",
+        since: "0.1.0",
+    },
 ];
 
 /// Whether a table is listed under this number and name.

@@ -44,7 +44,8 @@ pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<Principal, Una
     })
 }
 
-fn token_of(headers: &HeaderMap) -> Option<&str> {
+/// The text of a bearer token, whoever issued it.
+pub(crate) fn token_of(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

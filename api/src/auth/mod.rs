@@ -3,6 +3,7 @@
 pub mod bearer;
 pub mod hmac;
 pub(crate) mod sas;
+pub mod user_token;
 
 /// Whoever presented a valid credential of Resource Manager or of our own REST.
 #[derive(Clone, Debug, PartialEq, Eq)]

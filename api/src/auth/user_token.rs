@@ -1,0 +1,92 @@
+//! Users of a communication resource, by their tokens.
+//!
+//! Promise: a handler is given a [`UserCall`] only when its caller presented a token that is good at this moment:
+//! signed by us, not expired, not revoked, of an identity that exists.
+//! Not here: how tokens are made and judged (`comms::identity`), what a user may do in a thread (`comms::chat`).
+//! Source: reference communication-services 3.2 and 7.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use gridpost_comms::identity::{BadToken, Scope, User};
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::bearer;
+use crate::communication::{Refusal, check_version, read_body, read_json};
+use crate::{Parts, Shared};
+
+/// One call of a user.
+#[derive(Debug)]
+pub struct UserCall {
+    /// Who calls, and for which resource.
+    pub user: User,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl UserCall {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is not what is expected.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        read_json(&self.body)
+    }
+
+    /// Refuses the call unless the token's scopes allow what `scope` does.
+    ///
+    /// # Errors
+    /// 403: they do not.
+    pub fn require(&self, scope: Scope) -> Result<(), Refusal> {
+        require(&self.user, scope)
+    }
+}
+
+impl FromRequest<Shared> for UserCall {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, parts: &Shared) -> Result<Self, Refusal> {
+        let (head, body) = request.into_parts();
+        // A stranger's body is not read.
+        let user = authenticate(parts, &head.headers)?;
+        let body = read_body(body).await?;
+        check_version(&head)?;
+        Ok(Self { user, body })
+    }
+}
+
+/// The user whose token the headers carry.
+///
+/// # Errors
+/// 401: there is no good token; 503: the identity cannot be read now.
+pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal> {
+    let token = bearer::token_of(headers).ok_or_else(unauthorized)?;
+    parts.comms.user_of(token).map_err(|error| match error {
+        BadToken::NotRead(error) => Refusal::not_stored(&error),
+        BadToken::Unknown | BadToken::Expired | BadToken::Revoked => unauthorized(),
+    })
+}
+
+/// Refuses unless the user's scopes allow what `scope` does.
+///
+/// # Errors
+/// 403: they do not.
+pub fn require(user: &User, scope: Scope) -> Result<(), Refusal> {
+    if user.may(scope) {
+        Ok(())
+    } else {
+        Err(forbidden())
+    }
+}
+
+/// 401, in the service's words, which do not tell what is wrong with the token.
+pub fn unauthorized() -> Refusal {
+    let message = "Request is not authorized.";
+    Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+}
+
+/// 403, in the service's words.
+pub fn forbidden() -> Refusal {
+    let message = "User is not allowed to perform specified action.";
+    Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
+}

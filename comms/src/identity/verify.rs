@@ -1,0 +1,103 @@
+//! Whose token this is.
+//!
+//! Promise: a user comes only from a token that we signed, that has not expired, and whose identity exists and has not
+//! had its tokens revoked since.
+
+use std::sync::Arc;
+
+use gridpost_model::Timestamp;
+use gridpost_store::StoreError;
+
+use super::rows;
+use crate::identity::{Scope, Scopes, UserId};
+use crate::resources::CommunicationService;
+use crate::{Comms, tables};
+
+/// Whoever presented a good token.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The identity.
+    pub id: UserId,
+    /// The resource it is of.
+    pub resource: Arc<CommunicationService>,
+    /// What the token allows.
+    pub scopes: Scopes,
+    /// When the token ends.
+    pub expires: Timestamp,
+}
+
+impl User {
+    /// Whether the token allows what `scope` does.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.allow(scope)
+    }
+}
+
+/// Why a token counts for nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BadToken {
+    /// We did not sign it, it is of no user of ours, or its resource is gone.
+    #[error("the token is not one of a user of ours")]
+    Unknown,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Its identity's tokens were revoked, or the identity was deleted.
+    #[error("the token was revoked")]
+    Revoked,
+    /// The identity cannot be read.
+    #[error("the identity was not read")]
+    NotRead(#[from] StoreError),
+}
+
+impl Comms {
+    /// The user of a token.
+    ///
+    /// # Errors
+    /// The token is not good.
+    pub fn user_of(&self, token: &str) -> Result<User, BadToken> {
+        let now = self.0.settings.clock.wall();
+        let claims = self
+            .0
+            .identity_keys
+            .read(token, now)
+            .ok_or(BadToken::Unknown)?;
+        let id = claims.user().ok_or(BadToken::Unknown)?;
+        let resource = self
+            .0
+            .registry
+            .service_with(&claims.resource)
+            .filter(|service| service.immutable_id == id.resource())
+            .ok_or(BadToken::Unknown)?;
+        let expires = Timestamp::from_seconds(claims.exp);
+        if expires <= now {
+            return Err(BadToken::Expired);
+        }
+        let snapshot = self.0.store.snapshot();
+        let identity = snapshot
+            .get(&tables::IDENTITIES, resource.partition(), rows::key(&id))?
+            .ok_or(BadToken::Revoked)?;
+        if claims.seal != Some(identity.seal) {
+            return Err(BadToken::Revoked);
+        }
+        Ok(User {
+            id,
+            resource,
+            scopes: claims.scopes,
+            expires,
+        })
+    }
+
+    /// Whether there is such an identity.
+    ///
+    /// # Errors
+    /// The tables cannot be read.
+    pub fn is_user(&self, service: &CommunicationService, id: &UserId) -> Result<bool, StoreError> {
+        if id.resource() != service.immutable_id {
+            return Ok(false);
+        }
+        let snapshot = self.0.store.snapshot();
+        let row = snapshot.get(&tables::IDENTITIES, service.partition(), rows::key(id))?;
+        Ok(row.is_some())
+    }
+}
