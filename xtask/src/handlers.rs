@@ -47,21 +47,25 @@ fn azurite() -> Result<PathBuf> {
 
 fn tests(filter: Option<&str>) -> Command {
     let target = [
-        "--package",
-        "gridpost-grid",
-        "--test",
-        "handlers",
+        "--package=gridpost-grid",
+        "--test=handlers",
+        // The schedule of a whole day, with its blob at the end.
+        "--package=gridpost",
+        "--test=it",
         "--locked",
     ];
     match tools::cargo_tool(Tool::Nextest) {
         Ok(mut nextest) => {
             nextest.args(["nextest", "run"]).args(target);
             nextest.args(["--run-ignored", "only"]).args(filter);
+            // What took how long is said by the tests themselves.
+            nextest.args(["--success-output", "final"]);
             nextest
         }
         Err(_) => {
             let mut test = cargo(["test"]);
-            test.args(target).args(filter).args(["--", "--ignored"]);
+            test.args(target).args(filter);
+            test.args(["--", "--ignored", "--nocapture"]);
             test
         }
     }

@@ -16,30 +16,38 @@ use crate::webhook::Webhook;
 use crate::world::{hours, minutes, seconds, subscription_id};
 
 /// A server whose clock is this machine's.
-struct Machine {
-    server: Server,
+pub(crate) struct Machine {
+    pub(crate) server: Server,
     client: Client,
     folder: tempfile::TempDir,
+    settings: String,
 }
 
 impl Machine {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// A server with settings of its own, as a configuration file has them.
+    pub(crate) async fn start_with(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (server, client) = serve(folder.path()).await;
+        let (server, client) = serve(folder.path(), settings).await;
         Self {
             server,
             client,
             folder,
+            settings: settings.to_owned(),
         }
     }
 
     async fn restart(self) -> Self {
         self.server.stop(seconds(5)).await;
-        let (server, client) = serve(self.folder.path()).await;
+        let (server, client) = serve(self.folder.path(), &self.settings).await;
         Self {
             server,
             client,
             folder: self.folder,
+            settings: self.settings,
         }
     }
 
@@ -48,12 +56,12 @@ impl Machine {
         self.client.own(method, path, body.as_ref()).await
     }
 
-    async fn own(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) async fn own(&self, method: Method, path: &str, body: Value) -> Value {
         let answer = self.try_own(method, path, body).await;
         answer.unwrap_or_else(|failure| panic!("{path}: {:#}", failure.error))
     }
 
-    async fn advance(&self, by: &str) -> Value {
+    pub(crate) async fn advance(&self, by: &str) -> Value {
         self.own(Method::POST, "clock/advance", json!({ "by": by }))
             .await
     }
@@ -63,7 +71,11 @@ impl Machine {
     }
 
     /// Subscribes an endpoint to the texts of the development resource.
-    async fn subscribe(&self, url: &str, mut properties: Value) -> Result<Value, Failure> {
+    pub(crate) async fn subscribe(
+        &self,
+        url: &str,
+        mut properties: Value,
+    ) -> Result<Value, Failure> {
         properties["destination"] =
             json!({ "endpointType": "WebHook", "properties": { "endpointUrl": url } });
         let body = json!({ "properties": properties });
@@ -76,18 +88,18 @@ impl Machine {
     }
 
     /// Lets a text arrive; its event's attempts can be asked for afterwards.
-    async fn text(&self) {
+    pub(crate) async fn text(&self) {
         let body = json!({ "from": "+15555550123", "to": NUMBER, "message": "Hello" });
         self.own(Method::POST, "sms/receive", body).await;
     }
 
-    async fn dead_letters(&self) -> Vec<Value> {
+    pub(crate) async fn dead_letters(&self) -> Vec<Value> {
         let listed = self.own(Method::GET, "dead-letters", Value::Null).await;
         listed["value"].as_array().unwrap().clone()
     }
 
     /// The attempts that explain tells of, for an event.
-    async fn attempts(&self, id: &str) -> Vec<Value> {
+    pub(crate) async fn attempts(&self, id: &str) -> Vec<Value> {
         let path = format!("events/{id}/explain");
         let explained = self.own(Method::GET, &path, Value::Null).await;
         let attempts = &explained["value"][0]["subscriptions"][0]["attempts"];
@@ -95,19 +107,20 @@ impl Machine {
     }
 }
 
-async fn serve(folder: &std::path::Path) -> (Server, Client) {
+async fn serve(folder: &std::path::Path, settings: &str) -> (Server, Client) {
     let flags = Flags {
         data: Some(folder.join("data")),
         listen: Some("127.0.0.1:0".to_owned()),
         ..Flags::default()
     };
-    let config = Config::resolve(None, &|_| None, &flags).unwrap();
+    let file = (folder.join("gridpost.toml"), settings.to_owned());
+    let config = Config::resolve(Some(file), &|_| None, &flags).unwrap();
     let server = Server::start(config, Sources::real()).await.unwrap();
     let client = Client::of(server.running().clone(), server.data()).unwrap();
     (server, client)
 }
 
-fn moment(value: &Value) -> Timestamp {
+pub(crate) fn moment(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 
@@ -130,6 +143,40 @@ fn schedule() -> [Duration; 9] {
 /// By how much an attempt may be late on purpose.
 fn jitter(offset: Duration) -> Duration {
     (offset / 10).min(seconds(30))
+}
+
+/// Expects these attempts to be all that a day of silence brings, each at its moment to the tick.
+pub(crate) fn is_the_schedule(attempts: &[Value]) {
+    assert_eq!(attempts.len(), schedule().len(), "{attempts:#?}");
+    let first = moment(&attempts[0]["at"]);
+    let mut due = first;
+    for (number, (offset, attempt)) in schedule().into_iter().zip(attempts).enumerate() {
+        let at = moment(&attempt["at"]);
+        assert_eq!(at, due, "attempt {number} is made when it is due");
+        let earliest = first + offset;
+        let late = at.since(earliest);
+        assert!(
+            earliest <= at && late <= jitter(offset),
+            "{number} is {late:?} late"
+        );
+        assert_eq!(attempt["outcome"], "TimedOut");
+        if number > 0 {
+            assert_eq!(attempt["tookMs"], 30_000.0, "{number}");
+        }
+        match attempt.get("nextAttempt") {
+            Some(next) => due = moment(next),
+            None => assert_eq!(number + 1, attempts.len(), "{attempt:#?}"),
+        }
+    }
+}
+
+/// Expects a dead letter of a day after the first attempt, when the time to live has ended.
+pub(crate) fn is_given_up_after_a_day(letter: &Value, attempts: &[Value]) {
+    let expired = moment(&letter["deadLetterTime"]).since(moment(&attempts[0]["at"]));
+    assert!(
+        hours(24) <= expired && expired <= hours(24) + seconds(31),
+        "{expired:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,48 +214,22 @@ async fn section_5_3_a_day_of_silence_passes_in_seconds_and_ends_as_a_dead_lette
         .await;
     assert_eq!((received.len(), attempts.len()), (9, 9), "{attempts:#?}");
 
-    let first = moment(&attempts[0]["at"]);
-    let mut due = first;
-    for (number, (offset, (request, attempt))) in schedule()
-        .into_iter()
-        .zip(received.iter().zip(&attempts))
-        .enumerate()
-    {
-        let at = moment(&attempt["at"]);
-        assert_eq!(
-            at, due,
-            "attempt {number} is made when it is due, to the tick"
-        );
-        let late = at.since(first + offset);
-        assert!(
-            first + offset <= at && late <= jitter(offset),
-            "{number}: {late:?}"
-        );
-        assert_eq!(attempt["outcome"], "TimedOut");
+    is_the_schedule(&attempts);
+    for (number, (request, attempt)) in received.iter().zip(&attempts).enumerate() {
         if number > 0 {
-            assert_eq!(attempt["tookMs"], 30_000.0, "{number}");
-            assert_eq!(moment(&request["time"]), at, "{number}");
+            assert_eq!(request["time"], attempt["at"], "{number}");
         }
         assert_eq!(request["headers"]["aeg-delivery-count"], number.to_string());
-        due = moment(
-            attempt
-                .get("nextAttempt")
-                .unwrap_or(&Value::from("9999-01-01T00:00:00Z")),
-        );
     }
     assert_eq!(letter["deadLetterReason"], "TimeToLiveExceeded");
     assert_eq!(letter["deliveryAttempts"], 9);
-    let expired = moment(&letter["deadLetterTime"]).since(first);
-    assert!(
-        hours(24) <= expired && expired <= hours(24) + seconds(31),
-        "{expired:?}"
-    );
+    is_given_up_after_a_day(letter, &attempts);
     assert_eq!(machine.server.failures(), 0);
 }
 
 impl Machine {
     /// The real time.
-    fn wall(&self) -> Timestamp {
+    pub(crate) fn wall(&self) -> Timestamp {
         use gridpost_model::Clock as _;
         gridpost::real::SystemClock::default().now()
     }

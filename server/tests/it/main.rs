@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../grid/tests/handlers/azurite.rs"]
+#[expect(dead_code, reason = "queues are tested in `grid`")]
+mod azurite;
 mod cli;
 mod clock;
 mod cloud_events;
 mod crash;
+mod day;
 mod delivery;
 mod faults;
 mod http;

@@ -37,6 +37,17 @@ pub(crate) struct World {
     may_stay_unsettled: bool,
 }
 
+/// Waits until something holds that others bring about.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let holds = async {
+        while !so() {
+            breathe().await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, holds).await;
+    assert!(came.is_ok(), "waited in vain until {what}");
+}
+
 pub(crate) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
