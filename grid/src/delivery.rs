@@ -10,9 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use gridpost_model::subscription::{EventSubscription, LaneId};
-use gridpost_store::{
-    Appended, Follower, Position, Progress, Recovery, Replayed, Scan, Store, StoreError, Txn,
-};
+use gridpost_store::{Appended, Follower, Position, Progress, Recovery, Replayed, Store};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -26,17 +24,14 @@ use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
 use crate::tail::{Activity, Attempted, Tail, What};
 use crate::tokens::Tokens;
-use crate::waiting::{self, WAITING};
-use crate::{OpenError, Settings};
+use crate::waiting;
+use crate::{OpenError, Settings, orphans};
 
 /// How long attempts under way may take when we close.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
 
 /// The longest a publisher is kept waiting by lanes that have much to send.
 const PACE_WAIT: Duration = Duration::from_millis(5);
-
-/// Rows of a deleted subscription removed in one transaction.
-const REMOVED_AT_ONCE: usize = 500;
 
 /// All lanes, and what they share.
 pub(crate) struct Delivery {
@@ -228,34 +223,13 @@ impl Delivery {
         let now = self.shared.clock.now();
         self.topics
             .dropped(&lane.plan.load().subscription, dropped, now);
-        match self.remove_rows(&lane).await {
-            Ok(()) => info!(
+        match orphans::remove_rows(&self.shared.store, lane.partition, id).await {
+            Ok(_) => info!(
                 lane = id.0,
                 dropped, "a subscription's deliveries were dropped"
             ),
             Err(error) => {
                 warn!(lane = id.0, %error, "deliveries of a deleted subscription stay stored");
-            }
-        }
-    }
-
-    async fn remove_rows(&self, lane: &Lane) -> Result<(), StoreError> {
-        let id = lane.id;
-        loop {
-            let removed = self
-                .shared
-                .store
-                .write_soon(lane.partition, move |txn: &mut Txn<'_>| {
-                    let rows = txn.scan(&WAITING, Scan::prefix(id).limit(REMOVED_AT_ONCE))?;
-                    for (key, _) in &rows {
-                        txn.remove(&WAITING, gridpost_store::Raw(key))?;
-                    }
-                    Ok::<_, StoreError>(rows.len())
-                })
-                .await
-                .map_err(gridpost_store::WriteError::into_inner)?;
-            if *removed < REMOVED_AT_ONCE {
-                return Ok(());
             }
         }
     }

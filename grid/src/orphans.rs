@@ -46,15 +46,25 @@ async fn remove(
 ) -> Result<usize, StoreError> {
     let mut rows = 0;
     for (partition, lane) in lanes.into_iter().filter(|(_, lane)| !known.contains(lane)) {
-        loop {
-            let removed = remove_some(store, partition, lane).await?;
-            rows += removed;
-            if removed < REMOVED_AT_ONCE {
-                break;
-            }
-        }
+        rows += remove_rows(store, partition, lane).await?;
     }
     Ok(rows)
+}
+
+/// Removes what waits in a lane that is no more, and counts it.
+pub(crate) async fn remove_rows(
+    store: &Store,
+    partition: Partition,
+    lane: LaneId,
+) -> Result<usize, StoreError> {
+    let mut rows = 0;
+    loop {
+        let removed = remove_some(store, partition, lane).await?;
+        rows += removed;
+        if removed < REMOVED_AT_ONCE {
+            return Ok(rows);
+        }
+    }
 }
 
 async fn remove_some(
