@@ -33,14 +33,15 @@ CREDENTIALS = ["key", "signature", "token"]
 
 
 @pytest.fixture
-def make_topic(server: Server, event_grid: EventGridManagementClient) -> Iterator[Callable[..., Topic]]:
-    """Makes topics; removed after the subscriptions on them."""
+def make_topic(server: Server, event_grid: EventGridManagementClient) -> Iterator[Callable[..., tuple[Topic, str]]]:
+    """Makes topics, and gives each with its key; removed after the subscriptions on them."""
     made: list[str] = []
 
-    def make(schema: str, **more: object) -> Topic:
+    def make(schema: str, **more: object) -> tuple[Topic, str]:
         made.append(f"pub-{uuid.uuid4().hex[:8]}")
         wanted = Topic(location="local", input_schema=schema, **more)
-        return event_grid.topics.begin_create_or_update(server.group, made[-1], wanted).result()
+        topic = event_grid.topics.begin_create_or_update(server.group, made[-1], wanted).result()
+        return topic, event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
 
     yield make
     for name in made:
@@ -69,14 +70,11 @@ def notified(webhook: Webhook, what: str) -> Request:
 @pytest.mark.parametrize("by", CREDENTIALS)
 def test_event_grid_events(
     by: str,
-    server: Server,
-    event_grid: EventGridManagementClient,
-    make_topic: Callable[..., Topic],
+    make_topic: Callable[..., tuple[Topic, str]],
     webhook: Webhook,
     subscribe: Callable[..., EventSubscription],
 ) -> None:
-    topic = make_topic("EventGridSchema")
-    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
+    topic, key = make_topic("EventGridSchema")
     subscribe(webhook, scope=topic.id)
 
     event = EventGridEvent("orders/1", "Shop.OrderPlaced", {"total": 12.5}, "1.0")
@@ -90,14 +88,11 @@ def test_event_grid_events(
 @pytest.mark.parametrize("by", CREDENTIALS)
 def test_cloud_events_are_what_the_parsers_of_cloud_events_take(
     by: str,
-    server: Server,
-    event_grid: EventGridManagementClient,
-    make_topic: Callable[..., Topic],
+    make_topic: Callable[..., tuple[Topic, str]],
     webhook: Webhook,
     subscribe: Callable[..., EventSubscription],
 ) -> None:
-    topic = make_topic("CloudEventSchemaV1_0")
-    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
+    topic, key = make_topic("CloudEventSchemaV1_0")
     subscribe(webhook, scope=topic.id, schema="CloudEventSchemaV1_0")
 
     sent = CloudEvent("/shop", "Shop.OrderPlaced", data={"total": 12.5}, extensions={"level": "gold"})
@@ -115,9 +110,7 @@ def test_cloud_events_are_what_the_parsers_of_cloud_events_take(
 
 
 def test_objects_of_the_publishers_own_shape(
-    server: Server,
-    event_grid: EventGridManagementClient,
-    make_topic: Callable[..., Topic],
+    make_topic: Callable[..., tuple[Topic, str]],
     make_webhook: Callable[..., Webhook],
     subscribe: Callable[..., EventSubscription],
 ) -> None:
@@ -127,9 +120,8 @@ def test_objects_of_the_publishers_own_shape(
         subject=JsonFieldWithDefault(source_field="customer", default_value="nobody"),
         data_version=JsonFieldWithDefault(default_value="2"),
     )
-    topic = make_topic("CustomEventSchema", input_schema_mapping=mapping)
+    topic, key = make_topic("CustomEventSchema", input_schema_mapping=mapping)
     assert topic.input_schema_mapping.id.source_field == "order.number"
-    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
     schemas = ["EventGridSchema", "CloudEventSchemaV1_0", "CustomInputSchema"]
     webhooks = {schema: make_webhook() for schema in schemas}
     for schema, webhook in webhooks.items():
@@ -193,14 +185,11 @@ def test_a_domain_passes_events_on_to_its_topics(
 async def test_every_schema_by_the_asynchronous_client(
     by: str,
     schema: str,
-    server: Server,
-    event_grid: EventGridManagementClient,
-    make_topic: Callable[..., Topic],
+    make_topic: Callable[..., tuple[Topic, str]],
     webhook: Webhook,
     subscribe: Callable[..., EventSubscription],
 ) -> None:
-    topic = make_topic(schema)
-    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
+    topic, key = make_topic(schema)
     subscribe(webhook, scope=topic.id, schema="CloudEventSchemaV1_0")
     mark = uuid.uuid4().hex
     event = {
@@ -224,12 +213,9 @@ async def test_every_schema_by_the_asynchronous_client(
 
 
 def test_what_the_topic_does_not_take_is_refused_in_the_words_of_the_service(
-    server: Server,
-    event_grid: EventGridManagementClient,
-    make_topic: Callable[..., Topic],
+    make_topic: Callable[..., tuple[Topic, str]],
 ) -> None:
-    topic = make_topic("CloudEventSchemaV1_0")
-    key = event_grid.topics.list_shared_access_keys(server.group, topic.name).key1
+    topic, key = make_topic("CloudEventSchemaV1_0")
     with EventGridPublisherClient(topic.endpoint, AzureKeyCredential(key)) as publisher:
         with pytest.raises(HttpResponseError) as refused:
             publisher.send(EventGridEvent("orders/1", "Shop.OrderPlaced", {}, "1.0"))

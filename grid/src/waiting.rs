@@ -495,6 +495,19 @@ mod tests {
         }
     }
 
+    /// What a read finds when one row is due.
+    fn found(one: WaitingKey) -> Found {
+        let from = WaitingKey {
+            number: one.number + 1,
+            ..one
+        };
+        Found {
+            due: vec![due(one)],
+            next: None,
+            from,
+        }
+    }
+
     #[test]
     fn a_key_is_read_back() {
         let mut bytes = Vec::new();
@@ -508,11 +521,7 @@ mod tests {
         waiting.begin_reading();
         waiting.put(key(5, 1), Timestamp::EPOCH);
         // The read began before the row was there, and went past its place.
-        waiting.end_reading(Found {
-            due: vec![due(key(9, 0))],
-            next: None,
-            from: key(9, 1),
-        });
+        waiting.end_reading(found(key(9, 0)));
         assert_eq!(waiting.next_due(), Some(Timestamp::from_seconds(5)));
         assert_eq!(waiting.begin_reading().0, key(5, 1));
     }
@@ -520,36 +529,26 @@ mod tests {
     #[test]
     fn a_row_that_went_during_a_read_is_not_handed_out_again() {
         let mut waiting = Waiting::default();
-        let found = || Found {
-            due: vec![due(key(1, 0))],
-            next: None,
-            from: key(1, 1),
-        };
         waiting.begin_reading();
-        waiting.end_reading(found());
+        waiting.end_reading(found(key(1, 0)));
         assert!(waiting.take().is_some());
         // A lower row makes the next read begin before this one, and it sees the table as it was before this one went.
         waiting.put(key(0, 0), Timestamp::EPOCH);
         waiting.begin_reading();
         waiting.gone(key(1, 0), Timestamp::EPOCH);
-        waiting.end_reading(found());
+        waiting.end_reading(found(key(1, 0)));
         assert!(waiting.take().is_none());
     }
 
     #[test]
     fn a_row_that_is_handed_out_is_not_handed_out_again() {
         let mut waiting = Waiting::default();
-        let found = || Found {
-            due: vec![due(key(1, 0))],
-            next: None,
-            from: key(1, 1),
-        };
         waiting.begin_reading();
-        waiting.end_reading(found());
+        waiting.end_reading(found(key(1, 0)));
         assert!(waiting.take().is_some());
         waiting.put(key(0, 0), Timestamp::EPOCH);
         waiting.begin_reading();
-        waiting.end_reading(found());
+        waiting.end_reading(found(key(1, 0)));
         assert!(waiting.take().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use gridpost_grid::metrics::Counts;
 use gridpost_grid::subscriptions::SubscriptionSpec;
 use gridpost_model::Secret;
 use gridpost_model::subscription::{
@@ -28,6 +29,24 @@ fn seconds(count: u64) -> Duration {
 }
 
 impl World {
+    async fn subscribe_hook(
+        &self,
+        endpoint: &Endpoint,
+        adapt: impl FnOnce(&mut WebHook),
+    ) -> LaneId {
+        let mut hook = WebHook::new(endpoint.url());
+        adapt(&mut hook);
+        self.subscribe_with(endpoint, |spec| {
+            spec.destination = Destination::WebHook(hook);
+        })
+        .await
+    }
+
+    fn counts(&self, lane: LaneId) -> Counts {
+        let mut lanes = self.grid.metrics().lanes.into_iter();
+        lanes.find(|one| one.lane == lane).unwrap().counts
+    }
+
     /// A subscription to which that many events have come before it may send the first.
     async fn laden(
         &self,
@@ -35,13 +54,7 @@ impl World {
         events: usize,
         adapt: impl FnOnce(&mut WebHook),
     ) -> LaneId {
-        let lane = self
-            .subscribe_with(endpoint, |spec| {
-                let mut hook = WebHook::new(endpoint.url());
-                adapt(&mut hook);
-                spec.destination = Destination::WebHook(hook);
-            })
-            .await;
+        let lane = self.subscribe_hook(endpoint, adapt).await;
         self.texts(events).await;
         let (waiting, token) = visited(&endpoint.nth(1).await.validation_url());
         assert_eq!(waiting, lane);
@@ -56,6 +69,16 @@ fn batch(max_events: u32, preferred_kilobytes: u32) -> impl FnOnce(&mut WebHook)
             max_events,
             preferred_kilobytes,
         };
+    }
+}
+
+/// Only with a token for that application.
+fn protected(application: &str) -> impl FnOnce(&mut WebHook) {
+    move |hook| {
+        hook.entra = Some(Entra {
+            tenant: "t".into(),
+            application: application.into(),
+        });
     }
 }
 
@@ -83,13 +106,7 @@ async fn section_5_5_what_waits_goes_together_up_to_the_number_asked_for() {
     let mut all: Vec<_> = endpoint.events().iter().flat_map(ids).collect();
     all.sort_unstable();
     assert_eq!(all, ["e0", "e1", "e2", "e3", "e4", "e5", "e6"]);
-    let metrics = world.grid.metrics();
-    let counts = &metrics
-        .lanes
-        .iter()
-        .find(|one| one.lane == lane)
-        .unwrap()
-        .counts;
+    let counts = world.counts(lane);
     assert_eq!(counts.delivered, 7);
     // Nobody waits for company.
     world.text("alone", "15550001").await;
@@ -141,13 +158,7 @@ async fn section_5_5_a_batch_fails_as_one_and_each_event_is_tried_again() {
     assert_eq!(again.header("aeg-delivery-count"), "1");
     world.quiet().await;
     assert_eq!(world.grid.pending().waiting, 0);
-    let metrics = world.grid.metrics();
-    let counts = &metrics
-        .lanes
-        .iter()
-        .find(|one| one.lane == lane)
-        .unwrap()
-        .counts;
+    let counts = world.counts(lane);
     assert_eq!((counts.delivered, counts.retried), (4, 3));
 }
 
@@ -230,7 +241,7 @@ async fn section_3_3_delivery_attributes_arrive_as_headers() {
     let world = World::start();
     let endpoint = Endpoint::agreeing().await;
     world
-        .subscribe_with(&endpoint, |spec| {
+        .subscribe_hook(&endpoint, |hook| {
             let fixed = |text: &str, is_secret| AttributeValue::Static {
                 value: Secret::new(text),
                 is_secret,
@@ -238,16 +249,12 @@ async fn section_3_3_delivery_attributes_arrive_as_headers() {
             let taken = |path: &str| AttributeValue::Dynamic {
                 source_field: path.into(),
             };
-            let attributes = vec![
+            hook.attributes = vec![
                 attribute("X-Fixed", fixed("one two", false)),
                 attribute("Authorization", fixed("Basic s3cret", true)),
                 attribute("X-From", taken("data.from")),
                 attribute("X-Absent", taken("data.absent")),
             ];
-            spec.destination = Destination::WebHook(WebHook {
-                attributes,
-                ..WebHook::new(endpoint.url())
-            });
         })
         .await;
     world.text("e1", "15550001").await;
@@ -268,15 +275,7 @@ async fn section_5_8_a_protected_endpoint_is_asked_and_served_with_a_token() {
     })
     .await;
     world
-        .subscribe_with(&endpoint, |spec| {
-            spec.destination = Destination::WebHook(WebHook {
-                entra: Some(Entra {
-                    tenant: "t".into(),
-                    application: "api://hook".into(),
-                }),
-                ..WebHook::new(endpoint.url())
-            });
-        })
+        .subscribe_hook(&endpoint, protected("api://hook"))
         .await;
     world.text("e1", "15550001").await;
     assert_eq!(
@@ -291,22 +290,15 @@ async fn section_5_8_a_protected_endpoint_is_asked_and_served_with_a_token() {
 async fn section_5_8_nothing_is_asked_while_no_token_can_be_had() {
     let world = World::start();
     let endpoint = Endpoint::agreeing().await;
-    let closed = |hook: WebHook| {
-        Destination::WebHook(WebHook {
-            entra: Some(Entra {
-                tenant: "t".into(),
-                application: "closed".into(),
-            }),
-            ..hook
-        })
-    };
-    let spec = |url: String| SubscriptionSpec {
-        destination: closed(WebHook::new(url)),
+    let mut hook = WebHook::new(endpoint.url());
+    protected("closed")(&mut hook);
+    let spec = SubscriptionSpec {
+        destination: Destination::WebHook(hook),
         ..SubscriptionSpec::to("")
     };
     let refused = world
         .grid
-        .put_event_subscription(&communication(), "es1", spec(endpoint.url()))
+        .put_event_subscription(&communication(), "es1", spec.clone())
         .await;
     assert!(
         refused.is_err(),
@@ -317,7 +309,7 @@ async fn section_5_8_nothing_is_asked_while_no_token_can_be_had() {
     world.advance(seconds(6));
     let made = world
         .grid
-        .put_event_subscription(&communication(), "es1", spec(endpoint.url()))
+        .put_event_subscription(&communication(), "es1", spec)
         .await;
     assert!(made.is_ok());
 }
@@ -331,11 +323,8 @@ async fn a_signed_request_carries_what_a_receiver_verifies() {
     })
     .await;
     world
-        .subscribe_with(&endpoint, |spec| {
-            spec.destination = Destination::WebHook(WebHook {
-                signing: Some(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
-                ..WebHook::new(endpoint.url())
-            });
+        .subscribe_hook(&endpoint, |hook| {
+            hook.signing = Some(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
         })
         .await;
     world.text("e1", "15550001").await;
@@ -372,17 +361,7 @@ async fn a_signed_request_carries_what_a_receiver_verifies() {
 async fn a_defect_while_sending_is_a_failed_attempt_and_stops_no_lane() {
     let world = World::start();
     let endpoint = Endpoint::agreeing().await;
-    world
-        .subscribe_with(&endpoint, |spec| {
-            spec.destination = Destination::WebHook(WebHook {
-                entra: Some(Entra {
-                    tenant: "t".into(),
-                    application: "broken".into(),
-                }),
-                ..WebHook::new(endpoint.url())
-            });
-        })
-        .await;
+    world.subscribe_hook(&endpoint, protected("broken")).await;
     world.advance(seconds(10));
     world.text("e1", "15550001").await;
     until("it waits", || world.grid.pending().waiting == 1).await;

@@ -66,6 +66,21 @@ impl World {
     }
 }
 
+/// That many events on their way once more, one a second, of which the first has arrived.
+async fn slowly(events: usize) -> (World, Endpoint, Replay) {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    world.texts_from(&vec!["1"; events]).await;
+    let spec = ReplaySpec {
+        rate: 1,
+        ..to("es1", Selection::default())
+    };
+    let replay = world.grid.replay(&spec).await.unwrap();
+    until("the first is delivered", || replayed(&endpoint).len() == 1).await;
+    (world, endpoint, replay)
+}
+
 #[tokio::test]
 async fn a_new_subscription_is_given_the_events_of_a_time_that_fit_it() {
     let world = World::start();
@@ -180,16 +195,7 @@ async fn one_event_is_replayed_long_after_its_time_to_live_whatever_the_filter_s
 
 #[tokio::test]
 async fn a_replay_keeps_its_rate_and_goes_on_after_a_restart() {
-    let world = World::start();
-    let endpoint = Endpoint::agreeing().await;
-    world.subscribe("es1", &endpoint).await;
-    world.texts_from(&["1"; 5]).await;
-    let spec = ReplaySpec {
-        rate: 1,
-        ..to("es1", Selection::default())
-    };
-    let replay = world.grid.replay(&spec).await.unwrap();
-    until("the first is delivered", || replayed(&endpoint).len() == 1).await;
+    let (world, endpoint, replay) = slowly(5).await;
     let handed_over = |world: &World| world.grid.replay_named(replay.id).unwrap().handed_over;
     until("that is known", || handed_over(&world) == 1).await;
     until("the next step waits for its time", || {
@@ -222,16 +228,7 @@ async fn a_replay_keeps_its_rate_and_goes_on_after_a_restart() {
 
 #[tokio::test]
 async fn a_replay_that_was_cancelled_hands_nothing_more_over() {
-    let world = World::start();
-    let endpoint = Endpoint::agreeing().await;
-    world.subscribe("es1", &endpoint).await;
-    world.texts_from(&["1"; 3]).await;
-    let spec = ReplaySpec {
-        rate: 1,
-        ..to("es1", Selection::default())
-    };
-    let replay = world.grid.replay(&spec).await.unwrap();
-    until("the first is delivered", || replayed(&endpoint).len() == 1).await;
+    let (world, endpoint, replay) = slowly(3).await;
     let ended = world.grid.end_replay(replay.id).await.unwrap();
     let Ended::Cancelled(cancelled) = ended else {
         panic!("{ended:?}")
@@ -275,16 +272,7 @@ async fn a_replay_waits_for_a_destination_that_does_not_keep_up() {
 
 #[tokio::test]
 async fn a_replay_ends_with_its_subscription() {
-    let world = World::start();
-    let endpoint = Endpoint::agreeing().await;
-    world.subscribe("es1", &endpoint).await;
-    world.texts_from(&["1"; 3]).await;
-    let spec = ReplaySpec {
-        rate: 1,
-        ..to("es1", Selection::default())
-    };
-    let replay = world.grid.replay(&spec).await.unwrap();
-    until("the first is delivered", || replayed(&endpoint).len() == 1).await;
+    let (world, _endpoint, replay) = slowly(3).await;
     world
         .grid
         .delete_event_subscription(&communication().id, "es1")
