@@ -2,7 +2,7 @@
 //!
 //! Promise: after a transaction that wrote due rows has committed, its partition is visited no later than its earliest
 //! row falls due; after a restart every partition is visited. The rows are the truth; this is only when to look.
-//! Not here: what is done with the rows (`sms::due`).
+//! Not here: what is done with the rows (`sms::due`, `chat::due`).
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::{Inner, sms};
+use crate::{Inner, chat, sms};
 
 /// How long after a failed visit the next one is made: a full disk is asked about once a second.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -171,12 +171,16 @@ async fn wait(agenda: &Agenda, clock: &dyn Clock) {
 
 async fn visit(inner: &Arc<Inner>, partition: Partition) {
     let now = inner.settings.clock.now();
-    match sms::due::work_through(inner, partition, now).await {
-        Ok(Some(next)) => inner.agenda.note(partition, next),
-        Ok(None) | Err(StoreError::Closed) => (),
-        Err(error) => {
-            warn!(%error, "due work is put off");
-            inner.agenda.note(partition, now + PAUSE_AFTER_FAILURE);
+    let texts = sms::due::work_through(inner, partition, now).await;
+    let chat = Box::pin(chat::due::work_through(inner, partition, now)).await;
+    for done in [texts, chat] {
+        match done {
+            Ok(Some(next)) => inner.agenda.note(partition, next),
+            Ok(None) | Err(StoreError::Closed) => (),
+            Err(error) => {
+                warn!(%error, "due work is put off");
+                inner.agenda.note(partition, now + PAUSE_AFTER_FAILURE);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! built-in one.
 
 mod agenda;
+pub mod chat;
 pub mod identity;
 pub mod metrics;
 pub mod numbers;

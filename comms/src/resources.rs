@@ -341,6 +341,7 @@ impl Comms {
         self.0.grid.remove_source(id).await?;
         while 0 < self.forget_opt_outs(&service).await? {}
         while 0 < self.forget_identities(&service).await? {}
+        while 0 < self.forget_chat(&service).await? {}
         let row = Arc::clone(&service);
         self.0
             .store

@@ -5,6 +5,10 @@
 
 use gridpost_store::Table;
 
+use crate::chat::create::Creation;
+use crate::chat::due::Due as ChatDue;
+use crate::chat::message::{Message as ChatMessage, ReadReceipt};
+use crate::chat::thread::{Former, Member, Membership, Thread};
 use crate::identity::register::Named;
 use crate::identity::rows::{Identity, KeptKey};
 use crate::numbers::Assignment;
@@ -34,6 +38,22 @@ pub(crate) const IDENTITIES: Table<Identity> = Table::new(70, "identities");
 pub(crate) const IDENTITY_NAMES: Table<Named> = Table::new(71, "identity_names");
 /// Key id -> key that signs tokens of users. In the directory partition.
 pub(crate) const IDENTITY_KEYS: Table<KeptKey> = Table::new(72, "identity_keys");
+/// (immutable resource id, thread) -> thread.
+pub(crate) const THREADS: Table<Thread> = Table::new(80, "chat_threads");
+/// (immutable resource id, thread, user) -> member.
+pub(crate) const MEMBERS: Table<Member> = Table::new(81, "chat_members");
+/// (immutable resource id, thread, user) -> who was one.
+pub(crate) const FORMER_MEMBERS: Table<Former> = Table::new(82, "chat_former_members");
+/// (immutable resource id, user, thread) -> a thread of the user.
+pub(crate) const MEMBERSHIPS: Table<Membership> = Table::new(83, "chat_memberships");
+/// (immutable resource id, thread, message id) -> message; ids grow with time.
+pub(crate) const CHAT_MESSAGES: Table<ChatMessage> = Table::new(84, "chat_messages");
+/// (immutable resource id, thread, user) -> up to where it has read.
+pub(crate) const READ_RECEIPTS: Table<ReadReceipt> = Table::new(85, "chat_read_receipts");
+/// (immutable resource id, user, repeatability id) -> the thread it made.
+pub(crate) const CREATIONS: Table<Creation> = Table::new(86, "chat_creations");
+/// (moment, name) -> chat work that is due then.
+pub(crate) const CHAT_DUE: Table<ChatDue> = Table::new(87, "chat_due");
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +74,14 @@ mod tests {
             (IDENTITIES.id(), IDENTITIES.name()),
             (IDENTITY_NAMES.id(), IDENTITY_NAMES.name()),
             (IDENTITY_KEYS.id(), IDENTITY_KEYS.name()),
+            (THREADS.id(), THREADS.name()),
+            (MEMBERS.id(), MEMBERS.name()),
+            (FORMER_MEMBERS.id(), FORMER_MEMBERS.name()),
+            (MEMBERSHIPS.id(), MEMBERSHIPS.name()),
+            (CHAT_MESSAGES.id(), CHAT_MESSAGES.name()),
+            (READ_RECEIPTS.id(), READ_RECEIPTS.name()),
+            (CREATIONS.id(), CREATIONS.name()),
+            (CHAT_DUE.id(), CHAT_DUE.name()),
         ];
         let listed = schema::TABLES.iter().filter(|table| table.owner == "comms");
         assert!(listed.map(|table| (table.id, table.name)).eq(own));

@@ -157,6 +157,54 @@ pub const TABLES: &[TableRecord] = &[
         owner: "comms",
         since: "0.1.0",
     },
+    TableRecord {
+        id: 80,
+        name: "chat_threads",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 81,
+        name: "chat_members",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 82,
+        name: "chat_former_members",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 83,
+        name: "chat_memberships",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 84,
+        name: "chat_messages",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 85,
+        name: "chat_read_receipts",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 86,
+        name: "chat_creations",
+        owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 87,
+        name: "chat_due",
+        owner: "comms",
+        since: "0.1.0",
+    },
 ];
 
 /// Whether a table is listed under this number and name.

@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 
+use gridpost_model::Timestamp;
 use gridpost_store::{Scan, StoreError, Txn, WriteError};
 
 use super::register::check_owner;
 use super::rows::{self, Identity};
+use crate::agenda::Wake;
+use crate::chat::participants;
 use crate::identity::{IdentityError, UserId};
 use crate::resources::CommunicationService;
 use crate::{Comms, tables};
@@ -29,13 +32,15 @@ impl Comms {
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
         let id = id.clone();
+        let now = self.0.settings.clock.now();
+        let mut wake = Wake::new(&self.0.agenda, service.partition());
         self.0
             .store
             .write(service.partition(), move |txn| {
-                match txn.get(&tables::IDENTITIES, rows::key(&id))? {
-                    Some(row) => remove(txn, &row),
-                    None => Ok(()),
+                if let Some(row) = txn.get(&tables::IDENTITIES, rows::key(&id))? {
+                    remove(txn, &row, now, &mut wake)?;
                 }
+                Ok(wake)
             })
             .await
             .map_err(WriteError::<StoreError>::into_inner)?;
@@ -67,7 +72,13 @@ impl Comms {
 }
 
 /// What goes with an identity. Services that keep something of users have their line here.
-fn remove(txn: &mut Txn<'_>, row: &Identity) -> Result<(), StoreError> {
+fn remove(
+    txn: &mut Txn<'_>,
+    row: &Identity,
+    now: Timestamp,
+    wake: &mut Wake,
+) -> Result<(), StoreError> {
+    participants::owe_departure(txn, &row.id, now, wake)?;
     remove_rows(txn, row)
 }
 

@@ -1,0 +1,40 @@
+//! Why a chat call was not carried out.
+
+use gridpost_store::StoreError;
+
+/// Why a chat call was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The user is not in the thread, or its token does not reach so far.
+    #[error("User is not allowed to perform specified action.")]
+    Forbidden,
+    /// There is no such thread in this communication resource.
+    #[error("The chat thread does not exist.")]
+    NoThread,
+    /// There is no such message, or the user does not see it.
+    #[error("The chat message does not exist.")]
+    NoMessage,
+    /// A value is not acceptable.
+    #[error("{message}")]
+    Invalid {
+        /// The field.
+        target: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Receipts and typing in a thread of more than 20 members.
+    #[error("Read receipts and typing indicators are for threads of at most 20 participants.")]
+    TooManyForPresence,
+    /// Nothing was kept.
+    #[error("the chat was not stored")]
+    NotStored(#[from] StoreError),
+}
+
+impl ChatError {
+    pub(crate) fn invalid(target: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            target,
+            message: message.into(),
+        }
+    }
+}
