@@ -22,6 +22,7 @@ pub mod arm;
 pub mod auth;
 pub mod closing;
 pub mod communication;
+pub mod identity;
 pub mod issuer;
 pub mod operations;
 pub mod origin;
@@ -97,6 +98,7 @@ pub fn surfaces(parts: Parts) -> Surfaces {
         .merge(validate::routes())
         .merge(token::routes())
         .merge(sms::routes())
+        .merge(identity::routes())
         .merge(planned::routes())
         .merge(own::routes(&parts))
         .fallback(arm::answer)

@@ -21,6 +21,7 @@ const WORDS: &[(&str, Below)] = &[
     ("_gridpost", Below::Names),
     ("adfs", Below::Names),
     ("eventsubscriptions", Below::Words),
+    ("identities", Below::Names),
     ("livez", Below::Words),
     ("metadata", Below::Words),
     ("metrics", Below::Words),

@@ -13,13 +13,12 @@ use crate::Shared;
 use crate::communication::{Refusal, echo_request_id};
 
 /// The first words of their paths. Source: reference communication-services 1.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 12] = [
     "access",
     "availablePhoneNumbers",
     "calling",
     "chat",
     "emails",
-    "identities",
     "messages",
     "networkTraversal",
     "operatorInformation",
@@ -27,7 +26,6 @@ const WORDS: [&str; 14] = [
     "rooms",
     "routing",
     "sip",
-    "teamsUser",
 ];
 
 /// Each word, and everything below it.
@@ -49,7 +47,7 @@ async fn refuse(request: Request) -> Refusal {
         StatusCode::NOT_IMPLEMENTED,
         "NotSupported",
         format!(
-            "'/{word}' is not supported yet: of communication services this version has SMS. docs/parity.md lists what is missing."
+            "'/{word}' is not supported yet: of communication services this version has SMS and identities. docs/parity.md lists what is missing."
         ),
     )
 }

@@ -5,6 +5,7 @@
 mod arm;
 mod delivery_options;
 mod domains;
+mod identity;
 mod manager;
 mod metrics;
 mod own;

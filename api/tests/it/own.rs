@@ -424,12 +424,8 @@ async fn what_does_not_exist_is_refused_in_our_own_shape() {
 async fn a_surface_that_is_not_there_yet_says_so_in_its_own_shape() {
     let stack = Stack::start().await;
     for (method, path, word) in [
-        ("POST", "/identities?api-version=2023-10-01", "identities"),
-        (
-            "GET",
-            "/chat/threads/19:x@thread.v2?api-version=2024-03-07",
-            "chat",
-        ),
+        ("POST", "/rooms?api-version=2025-03-13", "rooms"),
+        ("GET", "/sip?api-version=2023-03-01", "sip"),
         ("POST", "/emails:send?api-version=2025-09-01", "emails"),
         ("PATCH", "/routing/jobs/1?api-version=2023-11-01", "routing"),
         ("GET", "/calling/callConnections/1", "calling"),

@@ -28,13 +28,6 @@ impl UserId {
         Self(format!("{PREFIX}{}_{}", service.immutable_id, chance.uuid()).into())
     }
 
-    /// The identifier of a user of Teams who acts for this resource.
-    pub fn of_teams(service: &CommunicationService, tenant: &str, object: &str) -> Option<Self> {
-        format!("{PREFIX}{}_{tenant}_{object}", service.immutable_id)
-            .parse()
-            .ok()
-    }
-
     /// The raw identifier.
     pub fn as_str(&self) -> &str {
         &self.0

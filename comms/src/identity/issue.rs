@@ -109,11 +109,10 @@ impl Comms {
         expires: Timestamp,
     ) -> Result<AccessToken, IdentityError> {
         if !is_guid(object) {
-            return Err(IdentityError::NotSigned("the user's object id is no GUID"));
+            return Err(IdentityError::BadObject);
         }
         let subject = format!("orgid:{}", object.to_ascii_lowercase());
-        let scopes = Scopes::of([Scope::Voip, Scope::Chat])
-            .ok_or(IdentityError::NotSigned("there are no scopes"))?;
+        let scopes = Scopes::of_one(Scope::Chat).and(Scope::Voip);
         self.sign(service, &subject, scopes, None, expires).await
     }
 

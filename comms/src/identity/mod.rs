@@ -37,6 +37,9 @@ pub enum IdentityError {
     /// The name that somebody else has given the identity is too long or empty.
     #[error("'customId' has 1 to {} characters.", register::LONGEST_NAME)]
     BadName,
+    /// A user of Teams has a GUID.
+    #[error("The user's object id is no GUID.")]
+    BadObject,
     /// The token could not be made.
     #[error("the token was not signed: {0}")]
     NotSigned(&'static str),

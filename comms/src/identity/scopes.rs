@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub enum Scope {
     /// `chat`: everything in chat.
     Chat,
-    /// `chat.join`: no threads made or deleted, no participants added or removed.
+    /// `chat.join`: no threads made, changed or deleted.
     ChatJoin,
-    /// `chat.join.limited`: nor a topic changed.
+    /// `chat.join.limited`: nor participants added or removed.
     ChatJoinLimited,
     /// `voip`: every call.
     Voip,
@@ -82,6 +82,17 @@ impl Scopes {
     pub fn of(scopes: impl IntoIterator<Item = Scope>) -> Option<Self> {
         let bits = scopes.into_iter().fold(0, |bits, scope| bits | scope.bit());
         (bits != 0).then_some(Self(bits))
+    }
+
+    /// This one alone.
+    pub const fn of_one(scope: Scope) -> Self {
+        Self(scope.bit())
+    }
+
+    /// These and another one.
+    #[must_use]
+    pub const fn and(self, scope: Scope) -> Self {
+        Self(self.0 | scope.bit())
     }
 
     /// Whether they allow what `scope` allows, by itself or by a wider one: `chat` allows what `chat.join` does.
