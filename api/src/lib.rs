@@ -20,6 +20,7 @@ use tower::{Service, ServiceExt as _};
 
 pub mod arm;
 pub mod auth;
+pub mod chat;
 pub mod closing;
 pub mod communication;
 pub mod identity;
@@ -99,6 +100,7 @@ pub fn surfaces(parts: Parts) -> Surfaces {
         .merge(token::routes())
         .merge(sms::routes())
         .merge(identity::routes())
+        .merge(chat::routes())
         .merge(planned::routes())
         .merge(own::routes(&parts))
         .fallback(arm::answer)

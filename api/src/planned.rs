@@ -13,11 +13,10 @@ use crate::Shared;
 use crate::communication::{Refusal, echo_request_id};
 
 /// The first words of their paths. Source: reference communication-services 1.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 11] = [
     "access",
     "availablePhoneNumbers",
     "calling",
-    "chat",
     "emails",
     "messages",
     "networkTraversal",
@@ -47,7 +46,7 @@ async fn refuse(request: Request) -> Refusal {
         StatusCode::NOT_IMPLEMENTED,
         "NotSupported",
         format!(
-            "'/{word}' is not supported yet: of communication services this version has SMS and identities. docs/parity.md lists what is missing."
+            "'/{word}' is not supported yet: of communication services this version has SMS, identities and chat. docs/parity.md lists what is missing."
         ),
     )
 }

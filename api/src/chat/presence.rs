@@ -1,0 +1,72 @@
+//! Read receipts and typing.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use http::request::Parts as Head;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::messages::number;
+use super::page::{Asked, By, answer};
+use crate::Shared;
+use crate::auth::user_token::UserCall;
+use crate::communication::Refusal;
+
+pub(super) async fn receipts(
+    State(parts): State<Shared>,
+    Path(thread): Path<String>,
+    head: Head,
+    call: UserCall,
+) -> Result<Response, Refusal> {
+    let asked = Asked::of(&head)?;
+    let chat = parts.comms.chat(&call.user);
+    let page = chat.receipts(&thread, asked.skip, asked.size)?;
+    let body = answer(&parts, &head, &page, By::Skip, |receipt| {
+        json!({
+            "senderCommunicationIdentifier": gridpost_comms::chat::Identifier::from(&receipt.reader),
+            "chatMessageId": receipt.message.to_string(),
+            "readOn": receipt.at,
+        })
+    });
+    Ok(Json(body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadIn {
+    chat_message_id: String,
+}
+
+pub(super) async fn read(
+    State(parts): State<Shared>,
+    Path(thread): Path<String>,
+    call: UserCall,
+) -> Result<StatusCode, Refusal> {
+    let asked: ReadIn = call.json()?;
+    let message = number(&asked.chat_message_id);
+    parts.comms.chat(&call.user).read(&thread, message).await?;
+    Ok(StatusCode::OK)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypingIn {
+    sender_display_name: Option<String>,
+}
+
+pub(super) async fn typing(
+    State(parts): State<Shared>,
+    Path(thread): Path<String>,
+    call: UserCall,
+) -> Result<StatusCode, Refusal> {
+    let asked = if call.body.is_empty() {
+        TypingIn::default()
+    } else {
+        call.json::<Option<TypingIn>>()?.unwrap_or_default()
+    };
+    let chat = parts.comms.chat(&call.user);
+    chat.typing(&thread, asked.sender_display_name).await?;
+    Ok(StatusCode::OK)
+}
