@@ -56,6 +56,8 @@ pub(crate) struct DeadLetterRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<ReplayId>,
     pub(crate) at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blob_error: Option<Box<str>>,
 }
 
 /// The name of a dead letter. Sorts as dead letters are listed; within a subscription the oldest comes first.
@@ -119,6 +121,8 @@ pub struct DeadLetter {
     pub last_attempt: Option<Timestamp>,
     /// When we gave up.
     pub at: Timestamp,
+    /// Why it was not written into the container that its subscription names.
+    pub blob_error: Option<Box<str>>,
 }
 
 /// Which dead letters are meant. Everything that is set has to hold.
@@ -270,7 +274,20 @@ pub(crate) fn letter(partition: Partition, key: &[u8], row: DeadLetterRow) -> Op
         last_status: row.last.and_then(|last| last.status),
         last_attempt: row.last.map(|last| last.at),
         at: row.at,
+        blob_error: row.blob_error,
     })
+}
+
+/// The highest number among a lane's dead letters.
+pub(crate) fn highest_number(
+    snapshot: &Snapshot,
+    partition: Partition,
+    lane: LaneId,
+) -> Result<Option<u64>, StoreError> {
+    let last = Scan::prefix(lane).reverse().limit(1);
+    let found = snapshot.scan(&DEAD_LETTERS, partition, last)?;
+    let number = found.first().and_then(|(key, _)| key.last_chunk::<8>());
+    Ok(number.map(|number| u64::from_be_bytes(*number)))
 }
 
 fn by_lane(letters: &[DeadLetter]) -> HashMap<LaneId, Vec<&DeadLetter>> {
@@ -461,6 +478,7 @@ mod tests {
             last_status: Some(503),
             last_attempt: Some(published),
             at: published,
+            blob_error: None,
         }
     }
 

@@ -4,7 +4,8 @@
 //! writes what is due and removes the rows.
 //!
 //! Promise: written at the earliest five minutes after the first letter of a blob was given up, with everything its
-//! subscription has given up by then; tried again for four hours; never in the way of a delivery. After a crash a blob
+//! subscription has given up by then; tried again for four hours; never in the way of a delivery. Letters that come into no blob are counted as dropped, and
+//! keep the reason where they are listed. After a crash a blob
 //! may be written again, under the same name. A letter that was brought back before its blob was due is in none.
 //! Source: reference event-grid 5.7.
 
@@ -52,6 +53,13 @@ const PAUSES: [Duration; 4] = [
 /// Letters in one blob, and bytes of their events. A blob is held in memory while it is written.
 const LETTERS: usize = 1_000;
 const BYTES: usize = 4 << 20;
+
+/// `DropReason` of letters whose blob could not be written within [`PATIENCE`], and of those whose blob will never be.
+const UNAVAILABLE: &str = "DeadLetterDestinationUnavailable";
+const REFUSED: &str = "DeadLetterDestinationRefused";
+
+/// Told of letters that come into no blob: of which lane, the `DropReason`, and how many.
+pub(crate) type Dropped = Box<dyn Fn(LaneId, &'static str, u64) + Send + Sync>;
 
 /// Blobs written at the same time, so that an account that hangs does not hold up the others at once.
 const AT_ONCE: usize = 8;
@@ -166,7 +174,7 @@ impl Unwritten {
 }
 
 /// Writes blobs as they fall due, until it is told to end.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<Shared>, dropped: Dropped) {
     match earlier(&shared.store.snapshot()) {
         Ok(lanes) => lanes
             .into_iter()
@@ -191,9 +199,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let writing = futures_util::stream::iter(due).for_each_concurrent(
             AT_ONCE,
             |(partition, lane, failures)| {
-                let shared = &shared;
+                let (shared, dropped) = (&shared, &dropped);
                 async move {
-                    write_lane(shared, partition, lane, failures).await;
+                    write_lane(shared, dropped, partition, lane, failures).await;
                     shared.unwritten.taken.fetch_sub(1, Ordering::Relaxed);
                 }
             },
@@ -234,7 +242,13 @@ fn earlier(snapshot: &Snapshot) -> Result<Vec<(Partition, LaneId, Timestamp)>, S
 }
 
 /// Writes a lane's letters, blob by blob, and says when to come back.
-async fn write_lane(shared: &Shared, partition: Partition, lane: LaneId, failures: usize) {
+async fn write_lane(
+    shared: &Shared,
+    dropped: &Dropped,
+    partition: Partition,
+    lane: LaneId,
+    failures: usize,
+) {
     let again = |at, failures| {
         let due = Due { at, failures };
         shared.unwritten.again(partition, lane, due);
@@ -257,22 +271,29 @@ async fn write_lane(shared: &Shared, partition: Partition, lane: LaneId, failure
         if now < due {
             return again(due, 0);
         }
-        match write(shared, &blob).await {
-            Written::Yes => debug!(lane = lane.0, blob = %blob.path, "wrote dead letters"),
+        let lost = match write(shared, &blob).await {
+            Written::Yes => None,
             Written::Later(why) if now < due + PATIENCE => {
                 debug!(lane = lane.0, %why, "dead letters could not be written; trying again");
                 return later(now);
             }
-            Written::Later(why) | Written::Never(why) => warn!(
-                lane = lane.0, %why,
-                "{} dead letters were not written to {}; they stay here", blob.keys.len(), blob.path
-            ),
-        }
-        if let Err(error) = remove(&shared.store, partition, blob.keys).await {
+            Written::Later(why) => Some((UNAVAILABLE, why)),
+            Written::Never(why) => Some((REFUSED, why)),
+        };
+        let (path, letters) = (blob.path, blob.letters);
+        let why = lost.as_ref().map(|(_, why)| why.as_str().into());
+        if let Err(error) = settle(&shared.store, partition, blob.keys, why).await {
             if !matches!(error, StoreError::Closed) {
                 warn!(lane = lane.0, %error, "written dead letters could not be noted");
             }
             return later(now);
+        }
+        match lost {
+            None => debug!(lane = lane.0, blob = %path, "wrote dead letters"),
+            Some((reason, why)) => {
+                warn!(lane = lane.0, %why, "{letters} dead letters were not written to {path}; they stay here");
+                dropped(lane, reason, letters);
+            }
         }
     }
 }
@@ -282,6 +303,8 @@ struct Blob {
     account: ResourceId,
     path: String,
     content: Vec<u8>,
+    /// How many it holds.
+    letters: u64,
     /// When its first letter was given up.
     opened: Timestamp,
     /// The rows that it settles.
@@ -303,6 +326,7 @@ impl Blob {
             account: first.account.clone(),
             path: String::new(),
             content: Vec::new(),
+            letters: 0,
             opened: first.at,
             keys: Vec::new(),
         };
@@ -335,6 +359,7 @@ impl Blob {
                 let separator = if self.content.is_empty() { b'[' } else { b',' };
                 self.content.push(separator);
                 self.content.extend_from_slice(record.get().as_bytes());
+                self.letters += 1;
             }
             Err(error) => warn!(letter = %dead.id, %error, "a dead letter is damaged"),
         }
@@ -420,17 +445,26 @@ fn judge(outcome: &Outcome) -> Written {
     }
 }
 
-async fn remove(
+/// Notes that these letters are done with. `lost`: why they come into no blob, which their own rows keep.
+async fn settle(
     store: &Store,
     partition: Partition,
     keys: Vec<Box<[u8]>>,
+    lost: Option<Box<str>>,
 ) -> Result<(), StoreError> {
     let change = move |txn: &mut Txn<'_>| {
-        keys.iter()
-            .try_for_each(|key| txn.remove(&UNWRITTEN, Raw(key)))
+        for key in &keys {
+            txn.remove(&UNWRITTEN, Raw(key))?;
+            let Some(why) = &lost else { continue };
+            if let Some(mut row) = txn.get(&DEAD_LETTERS, Raw(key))? {
+                row.blob_error = Some(why.clone());
+                txn.put(&DEAD_LETTERS, Raw(key), &row)?;
+            }
+        }
+        Ok::<_, StoreError>(())
     };
-    let removed = store.write_soon(partition, change).await;
-    removed.map_err(WriteError::into_inner)?;
+    let settled = store.write_soon(partition, change).await;
+    settled.map_err(WriteError::into_inner)?;
     Ok(())
 }
 

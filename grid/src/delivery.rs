@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::alarm::Alarm;
+use crate::dead_letter;
 use crate::dead_letter_blob::{self, Unwritten};
 use crate::faults::Faults;
 use crate::lane::{Lane, Shared};
@@ -60,7 +61,8 @@ impl Delivery {
             alarm: Alarm::default(),
             faults: Faults::default(),
             unwritten: Unwritten::default(),
-            // Ticks are finer than anything we number, so a later life begins above an earlier one.
+            // Ticks are finer than anything we number, so a later life begins above an earlier one, unless the clock
+            // stood or went back in between: `recover` looks at what is stored.
             numbers: AtomicU64::new(numbers),
             calmer: Notify::new(),
         };
@@ -80,6 +82,7 @@ impl Delivery {
         subscriptions: Vec<Arc<EventSubscription>>,
         recovery: &Recovery,
     ) -> Result<(), OpenError> {
+        let snapshot = self.shared.store.snapshot();
         for subscription in subscriptions {
             let known = recovery.progress.get(&subscription.lane).cloned();
             // A lane the checkpoint does not know was made after it, so nothing before concerns it.
@@ -88,7 +91,12 @@ impl Delivery {
                 settled: Vec::new(),
             });
             let live = recovery.checkpoint <= progress.floor;
-            self.insert(subscription, progress, live);
+            let lane = self.insert(subscription, progress, live);
+            let highest = dead_letter::highest_number(&snapshot, lane.partition, lane.id)?;
+            if let Some(highest) = highest {
+                let above = highest.saturating_add(1);
+                self.shared.numbers.fetch_max(above, Ordering::Relaxed);
+            }
         }
         let lanes = self.lanes.read();
         self.shared.store.replay(&mut |step| match step {
@@ -150,7 +158,17 @@ impl Delivery {
             expired,
         );
         (self.shared.spawn)("alarm", Box::pin(ring));
-        let blobs = dead_letter_blob::run(Arc::clone(&self.shared));
+        let delivery = Arc::downgrade(self);
+        let dropped = move |lane, reason, letters| {
+            let Some(delivery) = delivery.upgrade() else {
+                return;
+            };
+            if let Some(lane) = delivery.lane(lane) {
+                let subscription = &lane.plan.load().subscription;
+                delivery.topics.dropped_for(subscription, reason, letters);
+            }
+        };
+        let blobs = dead_letter_blob::run(Arc::clone(&self.shared), Box::new(dropped));
         (self.shared.spawn)("dead-letter blobs", Box::pin(blobs));
         let count = async move {
             for lane in lanes {

@@ -233,10 +233,12 @@ pub struct Pending {
     pub due: u64,
     /// Due at some moment, now included.
     pub waiting: u64,
+    /// Requests under way that are no deliveries: validation handshakes, notices of deletion.
+    pub exchanges: u64,
 }
 
 impl Pending {
-    /// Whether nothing happens until the clock moves.
+    /// Whether nothing happens to deliveries until the clock moves.
     pub fn is_quiet(&self) -> bool {
         self.fresh == 0 && self.in_flight == 0 && self.due == 0
     }
@@ -345,10 +347,19 @@ impl Topics {
 
     /// Deliveries were dropped with their subscription, and perhaps with their source.
     pub(crate) fn dropped(&self, one: &EventSubscription, deliveries: u64, now: Timestamp) {
+        self.dropped_for(one, drop_reason(one, now), deliveries);
+    }
+
+    /// Deliveries of a subscription were dropped for this reason.
+    pub(crate) fn dropped_for(
+        &self,
+        one: &EventSubscription,
+        reason: &'static str,
+        deliveries: u64,
+    ) {
         if deliveries == 0 {
             return;
         }
-        let reason = drop_reason(one, now);
         let counts = self.all.read().get(&one.source).cloned();
         match counts {
             Some(counts) => counts.dropped(&one.name.as_str().into(), reason, deliveries),

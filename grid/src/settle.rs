@@ -316,6 +316,7 @@ fn dead(
         tried: history.tried.clone(),
         replay: history.replay,
         at: now,
+        blob_error: None,
     };
     Change::Dead {
         origin: item.origin,

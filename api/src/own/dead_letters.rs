@@ -60,6 +60,9 @@ struct DeadLetterOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_delivery_attempt_time: Option<Timestamp>,
     dead_letter_time: Timestamp,
+    /// Why it was not written into its subscription's container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob_error: Option<&'a str>,
 }
 
 impl<'a> From<&'a DeadLetter> for DeadLetterOut<'a> {
@@ -76,6 +79,7 @@ impl<'a> From<&'a DeadLetter> for DeadLetterOut<'a> {
             publish_time: letter.event.published,
             last_delivery_attempt_time: letter.last_attempt,
             dead_letter_time: letter.at,
+            blob_error: letter.blob_error.as_deref(),
         }
     }
 }

@@ -60,8 +60,7 @@ fn check_function(function: &AzureFunction, client: &Client) -> Result<(), Inval
     reachable(url.reveal(), RESOURCE, client)
 }
 
-/// Checks where dead letters shall go. An account that the configuration does not know is taken, because dead
-/// letters are kept here in any case; nothing is written into it.
+/// Checks where dead letters shall go. As with any destination, the configuration has to know the account.
 pub(super) fn check_dead_letter(
     target: &DeadLetterDestination,
     client: &Client,
@@ -79,11 +78,12 @@ pub(super) fn check_dead_letter(
             ),
         ));
     }
-    let id = target.resource_id.parse::<ResourceId>().ok();
-    match id.and_then(|id| client.connections().storage(&id).ok().cloned()) {
-        Some(account) => reachable(account.blobs(), ACCOUNT, client),
-        None => Ok(()),
-    }
+    let id: ResourceId = target.resource_id.parse().map_err(|_| {
+        let message = format!("'{}' is not a resource id.", target.resource_id);
+        Invalid::new(ACCOUNT, message)
+    })?;
+    let account = known(client.connections().storage(&id), ACCOUNT)?;
+    reachable(account.blobs(), ACCOUNT, client)
 }
 
 fn known<T>(found: Result<T, NotConfigured>, field: &'static str) -> Result<T, Invalid> {
@@ -214,10 +214,24 @@ mod tests {
             };
             check_dead_letter(&target, &client(true)).is_ok()
         };
-        assert!(check(KNOWN, "lost-events") && check("/elsewhere", "lost-events"));
-        assert!(!check("", "lost-events"));
+        assert!(check(KNOWN, "lost-events"));
+        assert!(!check("", "lost-events") && !check("elsewhere", "lost-events"));
         for name in ["", "ab", "Upper", "-x-", "a--b"] {
             assert!(!check(KNOWN, name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_dead_letter_destination_whose_account_is_not_configured_names_the_setting() {
+        let target = DeadLetterDestination {
+            resource_id: "/elsewhere".into(),
+            container: "lost-events".into(),
+        };
+        let refused = check_dead_letter(&target, &client(true)).unwrap_err();
+        assert!(
+            refused.message.contains("handlers.storage"),
+            "{}",
+            refused.message
+        );
     }
 }

@@ -666,3 +666,23 @@ async fn a_lane_sends_over_at_most_64_connections_at_once() {
     assert_eq!(endpoint.events().len(), 64);
     assert_eq!(world.grid.pending().fresh, 36);
 }
+
+#[tokio::test]
+async fn a_dead_letter_of_an_earlier_life_at_the_same_moment_is_not_written_over() {
+    let mut world = World::start();
+    let endpoint = Endpoint::start(answering(400)).await;
+    world.subscribe("es1", &endpoint).await;
+    for (count, id) in (1..).zip(["e1", "e2", "e3"]) {
+        world.text(id, "15550001").await;
+        until("it is given up", || world.dead_letters().len() == count).await;
+        world.quiet().await;
+        // The clock stands: both lives would number from the same tick.
+        world = world.restart().await;
+        let ids: Vec<_> = world
+            .dead_letters()
+            .iter()
+            .map(|letter| letter.event.id.to_string())
+            .collect();
+        assert_eq!(ids, ["e1", "e2", "e3"][..count]);
+    }
+}
