@@ -59,6 +59,7 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -208,6 +209,11 @@ impl Grid {
 
     /// What is still to be delivered.
     pub fn pending(&self) -> Pending {
-        self.0.delivery.pending()
+        let registry = &self.0.registry;
+        let handshakes = registry.handshakes.lock().len() as u64;
+        Pending {
+            exchanges: handshakes + registry.notices.load(Ordering::Acquire),
+            ..self.0.delivery.pending()
+        }
     }
 }

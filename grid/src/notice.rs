@@ -5,6 +5,7 @@
 //! Source: reference event-grid 4.3.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
 use http::header::CONTENT_TYPE;
@@ -41,12 +42,28 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
         body,
     };
     let name = deleted.name.clone();
-    let (inner_then, hook) = (Arc::clone(inner), hook);
+    let sending = Sending::begin(inner);
     let task = async move {
-        let outcome = handshake::send(&inner_then, &hook, request).await;
+        let outcome = handshake::send(&sending.0, &hook, request).await;
         debug!(subscription.name = %name, ?outcome, "told the endpoint that {name} was deleted");
     };
     (inner.settings.spawn)("grid-deletion-notice", Box::pin(task));
+}
+
+/// A notice that is on its way, counted until this is dropped.
+struct Sending(Arc<Inner>);
+
+impl Sending {
+    fn begin(inner: &Arc<Inner>) -> Self {
+        inner.registry.notices.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.registry.notices.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Headers and body, in the schema in which the endpoint received events.

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
@@ -56,6 +57,8 @@ pub(crate) struct Registry {
     pub(crate) changed: Arc<Notify>,
     /// Validation URLs that endpoints know and nobody has visited yet.
     pub(crate) handshakes: Handshakes,
+    /// Notices of deletion that are on their way.
+    pub(crate) notices: AtomicU64,
 }
 
 /// One consistent picture. Cloning it is cheap; all maps share their nodes.
@@ -137,6 +140,7 @@ impl Registry {
             changing: tokio::sync::Mutex::default(),
             changed: Arc::new(Notify::new()),
             handshakes: Handshakes::default(),
+            notices: AtomicU64::new(0),
         })
     }
 

@@ -198,6 +198,12 @@ pub trait Clock: Send + Sync + 'static {
     /// Ends once `now` has reached `moment`; at once when it already has.
     fn sleep_until(&self, moment: Timestamp) -> Sleep;
 
+    /// As `sleep_until`, for work that no moment hangs on, such as sending on what was measured: whoever moves the
+    /// clock by hand does not stop at it, and it ends when the clock is moved beyond it.
+    fn doze_until(&self, moment: Timestamp) -> Sleep {
+        self.sleep_until(moment)
+    }
+
     /// The moment that the clocks of others show. It differs from `now` only while time was moved on by hand. What
     /// others date by their own clocks (signatures, tokens, certificates) is judged by this.
     fn wall(&self) -> Timestamp {
@@ -226,7 +232,7 @@ pub trait Hands: Send + Sync {
     /// Lets the clock go on from what it shows.
     fn release(&self);
 
-    /// The earliest moment after now that somebody waits for.
+    /// The earliest moment after now that somebody waits for, dozers aside.
     fn next_alarm(&self) -> Option<Timestamp>;
 
     /// Whether everybody whose moment has come has noticed.

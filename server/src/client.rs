@@ -395,11 +395,17 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
     if answer["error"]["code"] == "WaitTimedOut" {
         return Failure::said(Exit::TimedOut, message);
     }
-    Failure::said(
-        Exit::Refused,
-        format!("the server answered {status}: {message}"),
-    )
+    let message = format!("the server answered {status}: {message}");
+    if answer["error"]["code"] == "ClockOnItsWay" {
+        return Failure::new(Exit::Refused, OnItsWay(message));
+    }
+    Failure::said(Exit::Refused, message)
 }
+
+/// The clock was moved on, but not as far as it was asked to within one call.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OnItsWay(pub String);
 
 /// Events as a server sends them.
 pub struct Stream {

@@ -5,7 +5,7 @@
 //! is stands in the data folder before anybody sees the new time.
 //! Not here: which moments to turn to and what to wait for in between (`api::own::clock`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +54,16 @@ struct Inner {
 struct Sleepers {
     /// Who waits for which moment; the number keeps equal moments apart.
     waiting: BTreeMap<(Timestamp, u64), Option<Waker>>,
+    /// Those of them that the clock need not stop for.
+    dozing: BTreeSet<(Timestamp, u64)>,
     next_number: u64,
+}
+
+impl Sleepers {
+    fn remove(&mut self, key: (Timestamp, u64)) {
+        self.waiting.remove(&key);
+        self.dozing.remove(&key);
+    }
 }
 
 /// What stands in the data folder.
@@ -119,26 +128,40 @@ impl MovedClock {
     }
 }
 
+impl MovedClock {
+    fn alarm(&self, moment: Timestamp, dozes: bool) -> Alarm {
+        let mut sleepers = self.0.sleepers.lock();
+        let key = (moment, sleepers.next_number);
+        sleepers.next_number += 1;
+        if self.0.now() < moment {
+            // Entered before the first poll, so that `next_alarm` knows of it at once.
+            sleepers.waiting.insert(key, None);
+            if dozes {
+                sleepers.dozing.insert(key);
+            }
+        }
+        drop(sleepers);
+        Alarm {
+            clock: Arc::clone(&self.0),
+            key,
+            timer: None,
+            wound: 0,
+            told: None,
+        }
+    }
+}
+
 impl Clock for MovedClock {
     fn now(&self) -> Timestamp {
         self.0.now()
     }
 
     fn sleep_until(&self, moment: Timestamp) -> Sleep {
-        let mut sleepers = self.0.sleepers.lock();
-        let number = sleepers.next_number;
-        sleepers.next_number += 1;
-        if self.0.now() < moment {
-            // Entered before the first poll, so that `next_alarm` knows of it at once.
-            sleepers.waiting.insert((moment, number), None);
-        }
-        Box::pin(Alarm {
-            clock: Arc::clone(&self.0),
-            key: (moment, number),
-            timer: None,
-            wound: 0,
-            told: None,
-        })
+        Box::pin(self.alarm(moment, false))
+    }
+
+    fn doze_until(&self, moment: Timestamp) -> Sleep {
+        Box::pin(self.alarm(moment, true))
     }
 
     fn wall(&self) -> Timestamp {
@@ -239,7 +262,9 @@ impl Hands for Inner {
         let now = self.now();
         let sleepers = self.sleepers.lock();
         let mut later = sleepers.waiting.range((now, u64::MAX)..);
-        later.next().map(|((moment, _), _)| *moment)
+        later
+            .find(|(key, _)| !sleepers.dozing.contains(key))
+            .map(|((moment, _), _)| *moment)
     }
 
     fn is_noticed(&self) -> bool {
@@ -303,7 +328,7 @@ impl Future for Alarm {
             let now = this.clock.now();
             let left = moment.since(now);
             if left.is_zero() {
-                sleepers.waiting.remove(&this.key);
+                sleepers.remove(this.key);
                 return Poll::Ready(());
             }
             sleepers
@@ -329,7 +354,7 @@ impl Future for Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        self.clock.sleepers.lock().waiting.remove(&self.key);
+        self.clock.sleepers.lock().remove(self.key);
     }
 }
 
@@ -442,6 +467,28 @@ mod tests {
         assert!(poll().is_ready());
         assert!(hands.is_noticed());
         hands.release();
+    }
+
+    #[tokio::test]
+    async fn the_clock_does_not_stop_for_who_dozes_and_wakes_it_in_passing() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = movable(folder.path());
+        let hands = clock.hands().unwrap();
+        let now = clock.now();
+        let mut doze = clock.doze_until(now + seconds(5));
+        let sleep = clock.sleep_until(now + seconds(3600));
+        assert_eq!(hands.next_alarm(), Some(now + seconds(3600)));
+        drop(sleep);
+        assert_eq!(hands.next_alarm(), None);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut poll = || doze.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        jump(&*clock, seconds(60));
+        assert!(!hands.is_noticed());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(poll().is_ready());
+        assert!(hands.is_noticed());
     }
 
     #[tokio::test]

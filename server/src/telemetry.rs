@@ -231,7 +231,7 @@ enum Answer {
 impl Shipper {
     /// Waits for more spans, but not for long.
     async fn gather(&self, spans: &mut mpsc::Receiver<Span>, batch: &mut Vec<Span>) {
-        let mut linger = self.clock.sleep_until(self.clock.now() + LINGER);
+        let mut linger = self.clock.doze_until(self.clock.now() + LINGER);
         while batch.len() < BATCH && !spans.is_closed() {
             let room = BATCH - batch.len();
             let more = std::pin::pin!(spans.recv_many(batch, room));
@@ -271,7 +271,7 @@ impl Shipper {
                 }
                 Answer::Later(_) => {
                     let pause = PAUSE * 2_u32.pow(attempt - 1);
-                    self.clock.sleep_until(self.clock.now() + pause).await;
+                    self.clock.doze_until(self.clock.now() + pause).await;
                 }
             }
         }

@@ -76,6 +76,7 @@ struct Asked {
     by: Option<Span>,
     to: Option<Timestamp>,
     patience: Option<Span>,
+    within: Option<Span>,
 }
 
 /// A span of time as text or as seconds.
@@ -131,6 +132,19 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// How long, in real time, the call may take.
+    fn within(&self) -> Result<Duration, Problem> {
+        let within = self.within.as_ref().map(Span::read).transpose()?;
+        match within {
+            Some(within) if CALL_LIMIT < within => Err(Problem::bad_request(
+                "'within' is at most 25 seconds of real time.",
+            )),
+            within => Ok(within.unwrap_or(CALL_LIMIT)),
+        }
+    }
+}
+
 /// Moves the clock on, and answers when it has arrived.
 pub(super) async fn advance(
     State(parts): State<Shared>,
@@ -149,14 +163,15 @@ pub(super) async fn advance(
         ));
     };
     let asked: Asked = read_json(&body)?;
-    let patience = asked.patience()?;
+    let (patience, within) = (asked.patience()?, asked.within()?);
     let target = asked.target(parts.clock.now())?;
     let held = Held::take(hands, target)?;
     let walk = Walk {
         parts: &parts,
         hands: held.0,
         patience,
-        ends: parts.clock.wall() + CALL_LIMIT,
+        within,
+        ends: parts.clock.wall() + within,
     };
     walk.to(target).await?;
     // The answer tells the target, not some microseconds after it.
@@ -191,6 +206,7 @@ struct Walk<'a> {
     parts: &'a Parts,
     hands: &'a dyn Hands,
     patience: Duration,
+    within: Duration,
     /// When, in real time, we give up.
     ends: Timestamp,
 }
@@ -206,7 +222,7 @@ impl Walk<'_> {
                     format!(
                         "So much happens on the way that the clock has come no further than {} within {} s. Call again to go on.",
                         self.parts.clock.now(),
-                        CALL_LIMIT.as_secs(),
+                        self.within.as_secs_f64(),
                     ),
                 ));
             }
@@ -263,7 +279,9 @@ struct UnderWay {
 impl UnderWay {
     fn is_nothing(&self) -> bool {
         let pending = Pending {
-            in_flight: self.pending.in_flight.saturating_sub(self.waits_for_time),
+            // Sinks and faults hold deliveries and handshakes alike.
+            in_flight: (self.pending.in_flight + self.pending.exchanges)
+                .saturating_sub(self.waits_for_time),
             ..self.pending
         };
         pending.is_quiet() && !self.comms && self.noticed
@@ -301,6 +319,10 @@ mod tests {
             Some(Duration::from_secs(2))
         );
         assert_eq!(patience(r#"{"patience":31}"#), None);
+        let within = |body: &str| asked(body).within().ok();
+        assert_eq!(within("{}"), Some(CALL_LIMIT));
+        assert_eq!(within(r#"{"within":"1s"}"#), Some(Duration::from_secs(1)));
+        assert_eq!(within(r#"{"within":26}"#), None);
     }
 
     #[test]
@@ -318,6 +340,9 @@ mod tests {
         assert!(under_way.is_nothing());
         under_way.pending.in_flight = 3;
         assert!(!under_way.is_nothing());
+        under_way.pending.in_flight = 2;
+        under_way.pending.exchanges = 1;
+        assert!(!under_way.is_nothing(), "a handshake is waited for");
         under_way.waits_for_time = 3;
         under_way.noticed = false;
         assert!(!under_way.is_nothing());

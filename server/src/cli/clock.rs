@@ -1,13 +1,18 @@
 //! `gridpost clock`: what time the server thinks it is, and making it later.
 
+use anyhow::Context as _;
 use gridpost_model::Timestamp;
+use gridpost_model::time::read_span;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::render;
-use crate::client::Client;
+use crate::client::{Client, OnItsWay};
 use crate::config::Config;
 use crate::output::{Failure, Output};
+
+/// How long, in real time, one call lets time pass before it tells how far it came.
+const WITHIN: &str = "2s";
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -36,13 +41,55 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
     let shown = match command {
         Command::Show => client.own(Method::GET, "clock", None).await?,
         Command::Advance { by, to, patience } => {
-            let body = asked(by, to, patience);
-            let advance = client.own(Method::POST, "clock/advance", Some(&body));
-            output.waiting("letting time pass", advance).await?
+            let bar = output.bar("letting time pass");
+            let (client, bar) = (&client, &bar);
+            let call = async |method, path, body: Option<Value>| {
+                client.own(method, path, body.as_ref()).await
+            };
+            let tell = |share, now: &str| bar.set(share, format!("it is {now}"));
+            advance(call, tell, asked(by, to, patience)).await?
         }
     };
     output.result(&shown, face);
     Ok(())
+}
+
+/// Moves the clock on call by call, because the server answers each of them soon, and tells how far it came.
+async fn advance(
+    call: impl AsyncFn(Method, &'static str, Option<Value>) -> Result<Value, Failure>,
+    tell: impl Fn(f64, &str),
+    mut body: Value,
+) -> Result<Value, Failure> {
+    let begun = now(&call(Method::GET, "clock", None).await?)?;
+    // What is no span of time is refused by the server, in its words.
+    let span = body["by"].as_str().and_then(|by| read_span(by).ok());
+    if let Some(span) = span {
+        body = asked(
+            None,
+            Some(begun + span),
+            body["patience"].as_str().map(str::to_owned),
+        );
+    }
+    let target: Option<Timestamp> = body["to"].as_str().and_then(|to| to.parse().ok());
+    body["within"] = WITHIN.into();
+    loop {
+        match call(Method::POST, "clock/advance", Some(body.clone())).await {
+            Err(failure) if failure.error.is::<OnItsWay>() => (),
+            answer => return answer,
+        }
+        let shown = call(Method::GET, "clock", None).await?;
+        let (now, target) = (now(&shown)?, target.unwrap_or(begun));
+        if target <= now {
+            return Ok(shown);
+        }
+        let share = now.since(begun).as_secs_f64() / target.since(begun).as_secs_f64();
+        tell(share, &now.to_string());
+    }
+}
+
+fn now(shown: &Value) -> Result<Timestamp, Failure> {
+    let now = shown["now"].as_str().context("the server tells no time")?;
+    Ok(now.parse().context("the server tells no time")?)
 }
 
 fn asked(by: Option<String>, to: Option<Timestamp>, patience: Option<String>) -> Value {
@@ -70,7 +117,10 @@ fn face(shown: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
+    use crate::output::Exit;
 
     #[test]
     fn only_what_was_given_is_asked_for() {
@@ -79,6 +129,50 @@ mod tests {
             asked(None, Some(Timestamp::EPOCH), Some("2s".into())),
             json!({ "to": "1970-01-01T00:00:00Z", "patience": "2s" })
         );
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_on_its_way_is_asked_again_until_it_has_arrived() {
+        let (minutes, told) = (Cell::new(0_i64), RefCell::new(Vec::new()));
+        let shown = |minutes| {
+            let now = Timestamp::from_seconds(minutes * 60).to_string();
+            Ok(json!({ "now": now }))
+        };
+        let call = async |method, _: &'static str, body: Option<Value>| {
+            if method == Method::GET {
+                return shown(minutes.get());
+            }
+            let body = body.unwrap();
+            assert_eq!(body["to"], "1970-01-01T01:00:00Z");
+            assert_eq!(body["patience"], "1s");
+            minutes.set(minutes.get() + 15);
+            match minutes.get() {
+                60.. => shown(60),
+                _ => Err(Failure::new(Exit::Refused, OnItsWay("not yet".into()))),
+            }
+        };
+        let tell = |share, now: &str| told.borrow_mut().push((share, now.to_owned()));
+        let body = asked(Some("1h".into()), None, Some("1s".into()));
+        let arrived = advance(call, tell, body).await.unwrap();
+        assert_eq!(arrived["now"], "1970-01-01T01:00:00Z");
+        let told: Vec<_> = told.into_inner();
+        let shares: Vec<_> = told.iter().map(|(share, _)| *share).collect();
+        assert_eq!(shares, [0.25, 0.5, 0.75]);
+        assert_eq!(told[1].1, "1970-01-01T00:30:00Z");
+    }
+
+    #[tokio::test]
+    async fn another_refusal_ends_it() {
+        let call = async |method, _: &'static str, body: Option<Value>| {
+            if method == Method::GET {
+                return Ok(json!({ "now": "1970-01-01T00:00:00Z" }));
+            }
+            assert_eq!(body.unwrap()["by"], "soon");
+            Err(Failure::said(Exit::Refused, "not a span of time"))
+        };
+        let body = asked(Some("soon".into()), None, None);
+        let refused = advance(call, |_, _| (), body).await.unwrap_err();
+        assert!(refused.error.to_string().contains("span"));
     }
 
     #[test]

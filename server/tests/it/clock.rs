@@ -11,9 +11,12 @@ use gridpost_model::Timestamp;
 use gridpost_sim::VirtualClock;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::webhook::Webhook;
-use crate::world::{hours, minutes, seconds, subscription_id};
+use crate::world::{hours, minutes, seconds, subscription_id, until};
 
 /// A server whose clock is this machine's.
 pub(crate) struct Machine {
@@ -348,4 +351,78 @@ async fn a_clock_is_moved_forward_by_what_can_be_understood() {
     let arrived = machine.own(Method::POST, "clock/advance", body).await;
     assert_eq!(moment(&arrived["now"]), target);
     assert_eq!(arrived["movable"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_ends_before_the_clock_has_arrived_is_gone_on_with() {
+    let machine = Machine::start().await;
+    let endpoint = Webhook::open(VirtualClock::at(Timestamp::EPOCH)).await;
+    machine.subscribe(&endpoint.url(), json!({})).await.unwrap();
+    let endpoint = endpoint.silent();
+    machine.text().await;
+
+    let target = machine.now().await + hours(2);
+    let body = json!({ "to": target, "patience": "200ms", "within": "300ms" });
+    let mut calls = 1;
+    let arrived = loop {
+        let advance = machine.try_own(Method::POST, "clock/advance", body.clone());
+        match advance.await {
+            Ok(arrived) => break arrived,
+            Err(failure) => assert!(format!("{:#}", failure.error).contains("Call again")),
+        }
+        calls += 1;
+        assert!(calls < 30, "it comes no further");
+    };
+    assert_eq!(moment(&arrived["now"]), target);
+    assert!(2 < calls, "{calls}");
+    // At 0, 1, 5, 10, 30 and 60 minutes.
+    assert_eq!(endpoint.attempts(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_waits_for_a_handshake_that_is_under_way() {
+    let machine = Machine::start().await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", socket.local_addr().unwrap());
+    let asked = Notify::new();
+    let endpoint = async {
+        let (mut stream, _) = socket.accept().await.unwrap();
+        let code = validation_code(&mut stream).await;
+        asked.notify_one();
+        let mut looks = 0;
+        until("some time has passed", || {
+            looks += 1;
+            looks == 100
+        })
+        .await;
+        let body = json!({ "validationResponse": code }).to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+    };
+    let advance = async {
+        asked.notified().await;
+        let body = json!({ "by": "1h", "patience": "10s" });
+        machine.own(Method::POST, "clock/advance", body).await
+    };
+    let (made, (), _) = tokio::join!(machine.subscribe(&url, json!({})), endpoint, advance);
+    assert_eq!(
+        made.unwrap()["properties"]["provisioningState"],
+        "Succeeded"
+    );
+}
+
+/// Reads a validation event, and returns its code.
+async fn validation_code(stream: &mut TcpStream) -> String {
+    const BEFORE: &str = r#""validationCode":""#;
+    let mut text = String::new();
+    loop {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).await.unwrap();
+        text.push_str(std::str::from_utf8(&part[..read]).unwrap());
+        if let Some((_, rest)) = text.split_once(BEFORE)
+            && let Some((code, _)) = rest.split_once('"')
+        {
+            return code.to_owned();
+        }
+    }
 }
