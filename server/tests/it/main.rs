@@ -11,6 +11,7 @@ mod cloud_events;
 mod crash;
 mod day;
 mod delivery;
+mod explain;
 mod faults;
 mod http;
 mod life;
