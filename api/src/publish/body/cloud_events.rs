@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use gridpost_model::{Event, Timestamp, TraceContext};
+use gridpost_model::{Event, EventSchema, Timestamp, TraceContext};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -109,18 +109,29 @@ fn event(reading: &Reading<'_>, object: &str) -> Result<Event, PublishRefusal> {
     check_is_object(object, WORDS)?;
     let attributes: Attributes<'_> =
         serde_json::from_str(object).map_err(|e| WORDS.unreadable(&e))?;
-    let source = attributes.required_source()?;
+    let required = attributes.required()?;
     attributes.check_optional()?;
     let topic = match reading.route {
-        Route::Topic(_) => source.into(),
-        domain @ Route::Domain(_) => domain.topic(Some(source), WORDS)?,
+        Route::Topic(_) => required.source.into(),
+        domain @ Route::Domain(_) => domain.topic(Some(required.source), WORDS)?,
     };
-    let json = object.to_owned().into();
-    let event = Event::cloud_event(json, reading.now).map_err(|_| WORDS.no_event())?;
+    if attributes.ambiguous {
+        return Err(WORDS.no_event());
+    }
     Ok(Event {
+        schema: EventSchema::CloudEvents,
+        id: required.id.into(),
         topic,
+        event_type: required.event_type.into(),
+        subject: attributes
+            .subject
+            .optional(WORDS)?
+            .unwrap_or_default()
+            .into(),
+        data_version: Box::default(),
+        published: reading.now,
         trace: attributes.trace(),
-        ..event
+        json: object.to_owned().into(),
     })
 }
 
@@ -139,8 +150,17 @@ struct Attributes<'a> {
     /// Of the extension for distributed tracing. One that is none is somebody's own attribute.
     traceparent: Field<'a>,
     has_data: bool,
+    /// An attribute that is read back of what is kept stands twice, and nobody can say which one counts.
+    ambiguous: bool,
     /// The first name that no attribute can have.
     unexpected: Option<Name<'a>>,
+}
+
+/// The attributes that every event has, but for its version.
+struct Required<'a> {
+    id: &'a str,
+    source: &'a str,
+    event_type: &'a str,
 }
 
 impl Attributes<'_> {
@@ -151,17 +171,20 @@ impl Attributes<'_> {
         }
     }
 
-    /// The source, once all required attributes are there. The service looks at them in this order, and calls the type
-    /// by its other name.
-    fn required_source(&self) -> Result<&str, PublishRefusal> {
+    /// The service looks at them in this order, and calls the type by its other name.
+    fn required(&self) -> Result<Required<'_>, PublishRefusal> {
         let specversion = self.specversion.filled("specversion", WORDS)?;
         if specversion != "1.0" {
             return Err(WORDS.requires("specversion", "to be set to '1.0'"));
         }
-        self.event_type.filled("eventType", WORDS)?;
+        let event_type = self.event_type.filled("eventType", WORDS)?;
         let source = self.source.filled("source", WORDS)?;
-        self.id.filled("id", WORDS)?;
-        Ok(source)
+        let id = self.id.filled("id", WORDS)?;
+        Ok(Required {
+            id,
+            source,
+            event_type,
+        })
     }
 
     fn check_optional(&self) -> Result<(), PublishRefusal> {
@@ -223,7 +246,9 @@ impl<'de> Visitor<'de> for AttributesVisitor {
                     continue;
                 }
             };
-            *field = map.next_value()?;
+            let before = std::mem::replace(field, map.next_value()?);
+            let again = !matches!(before, Field::Absent);
+            found.ambiguous |= again && matches!(&*name, "id" | "source" | "type" | "subject");
         }
         Ok(found)
     }
@@ -238,7 +263,7 @@ fn is_attribute_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::{EventSchema, InputSchema};
+    use gridpost_model::InputSchema;
 
     use super::super::testing::{DOMAIN, TOPIC, read};
     use super::*;
@@ -362,6 +387,39 @@ mod tests {
             typed(STRUCTURED, " ").unwrap_err().message,
             "Unexpected end when reading JSON."
         );
+    }
+
+    #[test]
+    fn what_is_accepted_can_be_read_back() {
+        let with = |more: &str| EVENT.replace('}', more);
+        let taken = [
+            with("}"),
+            with(r#","subject":"s\u00e9\n","own":[1,2]}"#),
+            with(r#","subject":null,"time":"2026-01-01T00:00:00Z","time":null}"#),
+            r#"{"\u0069d":"\ud83d\ude00","source":"/s","type":"t","specversion":"1.0"}"#.to_owned(),
+        ];
+        for text in taken {
+            let event = typed(STRUCTURED, &text).unwrap().remove(0);
+            let schema = EventSchema::CloudEvents;
+            let again = Event::from_stored(schema, event.json.clone(), event.published);
+            assert_eq!(format!("{again:?}"), format!("Ok({event:?})"));
+        }
+        for twice in [
+            r#","id":"2"}"#,
+            r#","source":"/s"}"#,
+            r#","type":"t"}"#,
+            r#","subject":null,"subject":"s"}"#,
+        ] {
+            let text = with(twice);
+            let stored = Event::from_stored(
+                EventSchema::CloudEvents,
+                text.clone().into(),
+                Timestamp::EPOCH,
+            );
+            assert!(stored.is_err(), "{text}");
+            let refusal = typed(STRUCTURED, &text).unwrap_err();
+            assert_eq!(refusal.message, WORDS.no_event().message, "{text}");
+        }
     }
 
     #[test]
