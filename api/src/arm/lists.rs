@@ -80,52 +80,117 @@ fn next_link(call: &Call<'_>, from: usize) -> String {
     format!("{}{}?{}", call.base, call.head.uri.path(), next.finish())
 }
 
-/// One clause over `name`.
+/// What a filter may be nested at most, so that reading one takes bounded room.
+const DEPTH: usize = 16;
+
+/// A filter over `name`: clauses, joined by `and`, `or`, `not` and brackets.
 #[derive(Debug, PartialEq)]
 enum Clause {
     Contains(String),
     Is(String),
     IsNot(String),
+    Not(Box<Clause>),
+    All(Vec<Clause>),
+    Any(Vec<Clause>),
 }
 
 impl Clause {
     fn parse(text: &str) -> Result<Self, Refusal> {
-        Self::read(text.trim()).ok_or_else(|| {
+        let folded = text.to_ascii_lowercase();
+        let mut reading = Reading(&folded);
+        let read = reading.any(DEPTH);
+        read.filter(|_| reading.0.trim().is_empty()).ok_or_else(|| {
             let message = format!(
-                "The filter '{text}' is not supported; use contains(name, 'x'), name eq 'x' or name ne 'x'."
+                "The filter '{text}' is not supported; use contains(name, 'x'), name eq 'x' and name ne 'x', joined by and, or, not and brackets."
             );
             Refusal::invalid_field("$filter", message)
         })
     }
 
-    fn read(text: &str) -> Option<Self> {
-        let folded = text.to_ascii_lowercase();
-        if let Some(inner) = folded.strip_prefix("contains(") {
-            let (property, value) = inner.strip_suffix(')')?.split_once(',')?;
-            return (property.trim() == "name").then_some(Self::Contains(quoted(value)?));
-        }
-        let (property, rest) = folded.split_once(' ')?;
-        let (operator, value) = rest.trim_start().split_once(' ')?;
-        match (property, operator) {
-            ("name", "eq") => Some(Self::Is(quoted(value)?)),
-            ("name", "ne") => Some(Self::IsNot(quoted(value)?)),
-            _ => None,
-        }
-    }
-
     fn holds(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
+        self.holds_folded(&name)
+    }
+
+    fn holds_folded(&self, name: &str) -> bool {
         match self {
             Self::Contains(part) => name.contains(part.as_str()),
-            Self::Is(whole) => name == *whole,
-            Self::IsNot(whole) => name != *whole,
+            Self::Is(whole) => name == whole,
+            Self::IsNot(whole) => name != whole,
+            Self::Not(clause) => !clause.holds_folded(name),
+            Self::All(clauses) => clauses.iter().all(|one| one.holds_folded(name)),
+            Self::Any(clauses) => clauses.iter().any(|one| one.holds_folded(name)),
         }
     }
 }
 
-fn quoted(text: &str) -> Option<String> {
-    let inner = text.trim().strip_prefix('\'')?.strip_suffix('\'')?;
-    (!inner.contains('\'')).then(|| inner.to_owned())
+/// What is left of a filter to be read, in lower case. `not` binds closer than `and`, and that closer than `or`.
+struct Reading<'a>(&'a str);
+
+impl Reading<'_> {
+    fn any(&mut self, depth: usize) -> Option<Clause> {
+        let mut clauses = vec![self.all(depth)?];
+        while self.word("or") {
+            clauses.push(self.all(depth)?);
+        }
+        Some(match clauses.len() {
+            1 => clauses.remove(0),
+            _ => Clause::Any(clauses),
+        })
+    }
+
+    fn all(&mut self, depth: usize) -> Option<Clause> {
+        let mut clauses = vec![self.one(depth)?];
+        while self.word("and") {
+            clauses.push(self.one(depth)?);
+        }
+        Some(match clauses.len() {
+            1 => clauses.remove(0),
+            _ => Clause::All(clauses),
+        })
+    }
+
+    fn one(&mut self, depth: usize) -> Option<Clause> {
+        let deeper = depth.checked_sub(1)?;
+        if self.word("not") {
+            return Some(Clause::Not(Box::new(self.one(deeper)?)));
+        }
+        if self.sign('(') {
+            let inner = self.any(deeper)?;
+            return self.sign(')').then_some(inner);
+        }
+        if self.word("contains") {
+            let begins = self.sign('(') && self.word("name") && self.sign(',');
+            let part = begins.then(|| self.quoted()).flatten()?;
+            return self.sign(')').then_some(Clause::Contains(part));
+        }
+        if !self.word("name") {
+            return None;
+        }
+        match (self.word("eq"), self.word("ne")) {
+            (true, false) => self.quoted().map(Clause::Is),
+            (false, true) => self.quoted().map(Clause::IsNot),
+            _ => None,
+        }
+    }
+
+    /// Goes beyond a word, if it comes next.
+    fn word(&mut self, word: &str) -> bool {
+        let rest = self.0.trim_start().strip_prefix(word);
+        let ends = |rest: &&str| !rest.starts_with(|next: char| next.is_alphanumeric());
+        rest.filter(ends).map(|rest| self.0 = rest).is_some()
+    }
+
+    fn sign(&mut self, sign: char) -> bool {
+        let rest = self.0.trim_start().strip_prefix(sign);
+        rest.map(|rest| self.0 = rest).is_some()
+    }
+
+    fn quoted(&mut self) -> Option<String> {
+        let (inner, rest) = self.0.trim_start().strip_prefix('\'')?.split_once('\'')?;
+        self.0 = rest;
+        Some(inner.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +204,26 @@ mod tests {
             ("contains(Name, 'x')", "orders", false),
             ("name eq 'Orders'", "orders", true),
             ("name ne 'orders'", "orders", false),
+            ("name eq 'x' or name eq 'orders'", "orders", true),
+            ("contains(name,'or') and name ne 'orders'", "orders", false),
+            (
+                "contains(name,'or') AND NOT contains(name,'x')",
+                "orders",
+                true,
+            ),
+            ("not (name eq 'orders' or name eq 'y')", "orders", false),
+            // `and` binds closer than `or`.
+            (
+                "name eq 'orders' or name eq 'a' and name eq 'b'",
+                "orders",
+                true,
+            ),
+            (
+                "(name eq 'orders' or name eq 'a') and name eq 'b'",
+                "orders",
+                false,
+            ),
+            ("name eq 'and or not'", "and or not", true),
         ];
         for (filter, name, holds) in table {
             assert_eq!(
@@ -154,11 +239,19 @@ mod tests {
         for filter in [
             "",
             "location eq 'x'",
-            "name eq 'x' or name eq 'y'",
+            "name eq 'x' or",
+            "name eq 'x' name eq 'y'",
+            "name eq 'x' xor name eq 'y'",
+            "name eq 'x",
+            "not",
+            "(name eq 'x'",
             "name",
             "contains(name)",
         ] {
             assert!(Clause::parse(filter).is_err(), "{filter}");
         }
+        let nested = |times: usize| format!("{}name eq 'x'", "not ".repeat(times));
+        assert!(Clause::parse(&nested(DEPTH - 1)).is_ok());
+        assert!(Clause::parse(&nested(10_000)).is_err());
     }
 }
