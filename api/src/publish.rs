@@ -29,6 +29,9 @@ use crate::{Parts, origin};
 mod account;
 mod body;
 mod credential;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod route;
 
 pub use body::Limits;

@@ -7,6 +7,9 @@ pub mod chance;
 pub mod event;
 pub mod event_type;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keys;
 pub mod mapping;
 pub mod phone_number;

@@ -31,6 +31,9 @@ mod writer;
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use follower::{Appended, Follower, Progress, Recovery, Replayed};
 pub use journal::Piece;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use journal::fuzzing;
 pub use key::{BadKey, Key, Raw};
 pub use options::{Fault, Faults, FileKind, Operation, Options};
 pub use place::{PARTITIONS, Partition, Position};

@@ -11,6 +11,7 @@ mod command;
 mod conformance;
 mod crash;
 mod demo;
+mod fuzz;
 mod generate;
 mod handlers;
 mod output;
@@ -44,6 +45,8 @@ enum Command {
     Handlers(handlers::Arguments),
     /// Kill a server again and again while publishers keep a ledger; nothing acknowledged may be lost
     Crash(crash::Arguments),
+    /// Try parsers and recovery with inputs that a fuzzer makes; needs a nightly compiler
+    Fuzz(fuzz::Arguments),
     /// Run `gridpost demo --once` and check the request it prints
     Demo,
     /// Run `gridpost bench` in a release build
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Handlers(arguments) => handlers::run(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Demo => demo::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -4,9 +4,12 @@
 //! Not here: how a signature (`auth::sas`) or a token (`auth::bearer`) is checked.
 //! Source: reference event-grid 2.3 to 2.6.
 
+use std::borrow::Cow;
+
 use gridpost_grid::intake::Intake;
 use gridpost_model::Secret;
-use http::{HeaderName, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request};
+use percent_encoding::percent_decode_str;
 
 use super::host_name;
 use crate::auth::sas::{self, SasError};
@@ -17,36 +20,72 @@ use crate::{Parts, origin};
 const SAS_KEY: HeaderName = HeaderName::from_static("aeg-sas-key");
 const SAS_TOKEN: HeaderName = HeaderName::from_static("aeg-sas-token");
 
-/// Header, then token, then bearer, then query: the first credential found decides.
+/// What a request shows, and nothing is known of yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Credential<'a> {
+    /// One of the keys, or so it says.
+    Key(Cow<'a, str>),
+    /// A signature by one of the keys.
+    Signature(&'a str),
+    /// A bearer token.
+    Bearer,
+    /// `Authorization` of some other kind.
+    Unsupported,
+}
+
+impl<'a> Credential<'a> {
+    /// Key, then signature, then `Authorization`, then query: the first credential found decides.
+    pub(super) fn of(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Self> {
+        let text = |value: &'a HeaderValue| value.to_str().unwrap_or_default();
+        if let Some(key) = headers.get(&SAS_KEY) {
+            return Some(Self::Key(text(key).into()));
+        }
+        if let Some(token) = headers.get(&SAS_TOKEN) {
+            return Some(Self::Signature(text(token)));
+        }
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            return Some(Self::in_authorization(text(value)));
+        }
+        key_in_query(uri.query()).map(Self::Key)
+    }
+
+    fn in_authorization(value: &'a str) -> Self {
+        match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("SharedAccessSignature") => {
+                Self::Signature(token.trim())
+            }
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("Bearer") => Self::Bearer,
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+/// Lets a publisher in, or says why not.
 pub(super) fn authenticate(
     parts: &Parts,
     intake: &Intake,
     head: &request::Parts,
 ) -> Result<(), PublishRefusal> {
-    if let Some(key) = head.headers.get(&SAS_KEY) {
-        return check_key(parts, intake, head, key.to_str().unwrap_or_default());
-    }
-    if let Some(token) = head.headers.get(&SAS_TOKEN) {
-        return check_sas(parts, intake, head, token.to_str().unwrap_or_default());
-    }
-    if let Some(value) = head.headers.get(header::AUTHORIZATION) {
-        return check_authorization(parts, intake, head, value.to_str().unwrap_or_default());
-    }
-    match key_in_query(head.uri.query()) {
-        Some(key) => check_key(parts, intake, head, key),
+    match Credential::of(&head.uri, &head.headers) {
+        Some(Credential::Key(key)) => check_key(parts, intake, head, &key),
+        Some(Credential::Signature(token)) => check_sas(parts, intake, head, token),
+        Some(Credential::Bearer) => check_bearer(parts, intake, head),
+        Some(Credential::Unsupported) => Err(unauthorized(
+            "Request has an unsupported Authorization scheme (must be SharedAccessSignature or Bearer).",
+        )),
         None => Err(unauthorized(
             "Request must contain one of the following authorization signature: aeg-sas-token, aeg-sas-key.",
         )),
     }
 }
 
-/// The value is not URL-encoded by those who write it by hand, so it is taken as it stands.
-fn key_in_query(query: Option<&str>) -> Option<&str> {
+/// Libraries escape the value, people who write it by hand do not. A plus sign is never a space: keys have none.
+fn key_in_query(query: Option<&str>) -> Option<Cow<'_, str>> {
     query?
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("aeg-sas-key"))
-        .map(|(_, value)| value)
+        .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy())
 }
 
 fn check_key(
@@ -99,11 +138,15 @@ fn check_sas(
         hosts: [&origin::base_url(parts, head), &parts.base_url],
         path: head.uri.path(),
     };
-    sas::verify(token, &intake.keys, &endpoint, parts.clock.now()).map_err(|error| match error {
+    // Publishers date tokens by their own clocks.
+    sas::verify(token, &intake.keys, &endpoint, parts.clock.wall()).map_err(|error| match error {
         SasError::Malformed => PublishRefusal::new(
             StatusCode::BAD_REQUEST,
             "InvalidSas",
-            "Invalid key in aeg-sas-token. Valid format :r=UrlEncodedResource&e=UrlEncodedUtcExpiration&s=UrlEncodedSignature.",
+            format!(
+                "Invalid key in aeg-sas-token. Valid format :r=UrlEncodedResource&e=UrlEncodedUtcExpiration&s=UrlEncodedSignature. Input sas string: {}.",
+                without_signature(token)
+            ),
         ),
         SasError::Expired => unauthorized(format!(
             "The specified SAS token has expired for topic '{}'.",
@@ -116,33 +159,26 @@ fn check_sas(
     })
 }
 
-fn check_authorization(
+/// What may be shown of a token: what was signed. Text of any other shape may be a key that went into the wrong header.
+fn without_signature(token: &str) -> String {
+    match token.rsplit_once("&s=") {
+        Some((signed, _)) if signed.starts_with("r=") => format!("{signed}&s=***"),
+        _ => "***".to_owned(),
+    }
+}
+
+fn check_bearer(
     parts: &Parts,
     intake: &Intake,
     head: &request::Parts,
-    value: &str,
 ) -> Result<(), PublishRefusal> {
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("SharedAccessSignature") => {
-            check_sas(parts, intake, head, token.trim())
-        }
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("Bearer") => {
-            let principal = bearer::authenticate(parts, &head.headers)
-                .map_err(|_| unauthorized("Unable to read access token."))?;
-            let may = allow(
-                &principal,
-                "Microsoft.EventGrid/events/send/action",
-                intake.id.as_str(),
-            );
-            if may {
-                Ok(())
-            } else {
-                Err(unauthorized("The principal may not send events."))
-            }
-        }
-        _ => Err(unauthorized(
-            "Request has an unsupported Authorization scheme (must be SharedAccessSignature or Bearer).",
-        )),
+    let principal = bearer::authenticate(parts, &head.headers)
+        .map_err(|_| unauthorized("Unable to read access token."))?;
+    let send = "Microsoft.EventGrid/events/send/action";
+    if allow(&principal, send, intake.id.as_str()) {
+        Ok(())
+    } else {
+        Err(unauthorized("The principal may not send events."))
     }
 }
 
@@ -155,8 +191,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_in_the_query_is_taken_as_it_stands() {
-        let query = Some("api-version=2018-01-01&aeg-sas-key=a+b/c==");
-        assert_eq!(key_in_query(query), Some("a+b/c=="));
+    fn section_2_3_a_key_in_the_query_is_the_same_escaped_and_as_it_stands() {
+        for value in ["a+b/c==", "a%2Bb%2Fc%3D%3D", "a%2bb/c=%3d"] {
+            let query = format!("api-version=2018-01-01&AEG-sas-key={value}&x=y");
+            assert_eq!(key_in_query(Some(&query)).as_deref(), Some("a+b/c=="));
+        }
+        assert_eq!(key_in_query(Some("aeg-sas-keys=a")), None);
+    }
+
+    #[test]
+    fn section_2_4_a_refusal_shows_what_was_signed_and_neither_signature_nor_key() {
+        assert_eq!(without_signature("r=a&e=soon&s=c2ln"), "r=a&e=soon&s=***");
+        for other in ["c2VjcmV0", "r=a&e=b", "c2VjcmV0&s=c2ln"] {
+            assert_eq!(without_signature(other), "***");
+        }
     }
 }

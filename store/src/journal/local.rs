@@ -134,7 +134,7 @@ impl Local {
 
     /// Later syncs go to another file, so what this one still holds back is made durable now. When that fails the
     /// next header says which part may be missing.
-    fn leave_active(&mut self) {
+    pub(super) fn leave_active(&mut self) {
         let Some(active) = self.active.take() else {
             return;
         };

@@ -5,6 +5,8 @@
 //! Not here: what batches mean (`crate::writer`), when they are made (`crate::writer`).
 
 pub(crate) mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod local;
 pub(crate) mod recover;
 pub(crate) mod segment;

@@ -147,11 +147,31 @@ impl Search<'_> {
             .first_evidence(&segment, looked_at, unreadable)
             .map_err(failed)?
         else {
+            self.discard_segment(&segment, unreadable, found)
+                .map_err(failed)?;
             return Ok(None);
         };
         let what = format!("the header of segment {number} is unreadable");
         self.damage(at, what, found)?;
         Ok(Some(segment))
+    }
+
+    /// Reports a segment that was written to and of which nothing counts.
+    fn discard_segment(
+        &self,
+        segment: &Segment,
+        had_a_header: bool,
+        found: &mut Recovered,
+    ) -> io::Result<()> {
+        let mut window = Window::new();
+        let first = window.frame(&segment.file, segment.start())?;
+        let untouched = matches!(first, Err(NotAFrame::Blank | NotAFrame::Stale));
+        if had_a_header || !untouched {
+            let begin = Position(segment.number() * SEGMENT_BYTES);
+            let size_bytes = last_written(segment, begin)?.0 - begin.0;
+            found.discard(begin, size_bytes, NotAFrame::Header);
+        }
+        Ok(())
     }
 
     /// A frame that shows that its segment was in use.
