@@ -12,6 +12,7 @@ use std::sync::Arc;
 use gridpost_model::subscription::{AzureFunction, WebHook};
 use gridpost_model::{Destination, ResourceId, Secret};
 
+use crate::amqp::Peer;
 use crate::storage::StorageAccount;
 
 /// What the configuration says of resources.
@@ -21,6 +22,8 @@ pub struct Connections {
     pub storage: HashMap<ResourceId, Arc<StorageAccount>>,
     /// The webhook URLs of functions, with their keys, by the functions' resource ids.
     pub functions: HashMap<ResourceId, Secret>,
+    /// Peers that speak AMQP, by the resource ids of queues, topics and hubs, or of namespaces that have them.
+    pub amqp: HashMap<ResourceId, Arc<Peer>>,
 }
 
 /// A resource that the configuration does not know.
@@ -43,6 +46,19 @@ impl Connections {
     pub fn storage(&self, id: &ResourceId) -> Result<&Arc<StorageAccount>, NotConfigured> {
         let found = self.storage.get(id);
         found.ok_or_else(|| not_configured(id, "handlers.storage"))
+    }
+
+    /// The peer that has a queue, topic or hub, and the address of its node there.
+    ///
+    /// # Errors
+    /// Neither it nor its namespace is configured.
+    pub fn amqp(&self, id: &ResourceId) -> Result<(Arc<Peer>, String), NotConfigured> {
+        let found = self.amqp.get(id).or_else(|| {
+            let (namespace, _) = id.as_str().rsplit_once('/')?.0.rsplit_once('/')?;
+            self.amqp.get(&namespace.parse::<ResourceId>().ok()?)
+        });
+        let peer = found.ok_or_else(|| not_configured(id, "handlers.amqp"))?;
+        Ok((Arc::clone(peer), peer.address(id)))
     }
 
     /// The webhook URL of a function.
@@ -105,5 +121,26 @@ mod tests {
             error.to_string().contains("[[handlers.storage]]"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_namespace_speaks_for_what_it_has_unless_that_has_an_entry_of_its_own() {
+        let id = |text: &str| text.parse::<ResourceId>().unwrap();
+        let peer = |address: &str| Arc::new(Peer::read("amqp://h", Some(address)).unwrap());
+        let connections = Connections {
+            amqp: [
+                (id("/x/namespaces/ns"), peer("/queue/{name}")),
+                (id("/x/namespaces/ns/queues/own"), peer("mine")),
+            ]
+            .into(),
+            ..Connections::default()
+        };
+        let address = |text: &str| connections.amqp(&id(text)).unwrap().1;
+        assert_eq!(address("/X/namespaces/NS/queues/a"), "/queue/a");
+        assert_eq!(address("/x/namespaces/ns/queues/Own"), "mine");
+        let error = connections
+            .amqp(&id("/x/namespaces/other/queues/a"))
+            .unwrap_err();
+        assert!(error.to_string().contains("[[handlers.amqp]]"), "{error}");
     }
 }

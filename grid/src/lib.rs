@@ -7,6 +7,7 @@
 
 pub mod access;
 mod alarm;
+pub mod amqp;
 mod backlog;
 pub mod confirm;
 pub mod connections;

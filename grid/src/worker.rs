@@ -14,7 +14,7 @@ use gridpost_model::{Clock, Event, Timestamp};
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::destination::{Parcel, Prepared};
+use crate::destination::{Parcel, Prepared, Shipment};
 use crate::exchange::Exchange;
 use crate::lane::{Delivered, Item, Job, Lane, Plan, Rest, Shared, Take};
 use crate::outbound::{
@@ -249,7 +249,15 @@ impl Worker {
                     .iter()
                     .map(|item| Arc::clone(&item.event))
                     .collect();
-                let sending = handler.send(&events, job.attempts_made());
+                let shared = &self.lane.shared;
+                let trace = shared.tracing.header(plan, job);
+                let trace = trace.and_then(|value| value.to_str().map(str::to_owned).ok());
+                let sending = handler.send(Shipment {
+                    events: &events,
+                    attempts_made: job.attempts_made(),
+                    replay: job.replay().map(|replay| replay.to_string()),
+                    trace,
+                });
                 return self.timer.within(&*clock, deadline, sending).await;
             }
             Err(BadUrl::Forbidden(kind)) => return Err(Failure::Forbidden(*kind)),

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 mod handlers;
 
-pub use handlers::{FunctionConnection, Handlers, SecretSource, StorageConnection};
+pub use handlers::{AmqpConnection, FunctionConnection, Handlers, SecretSource, StorageConnection};
 
 /// The documented defaults, as text.
 pub const DEFAULTS: &str = include_str!("config.default.toml");

@@ -9,12 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
+use gridpost_grid::amqp::Peer;
 use gridpost_grid::connections::Connections;
 use gridpost_grid::outbound::Endpoint;
 use gridpost_grid::storage::StorageAccount;
 use gridpost_model::{ResourceId, Secret};
 
-use crate::config::{FunctionConnection, Handlers, SecretSource, StorageConnection};
+use crate::config::{
+    AmqpConnection, FunctionConnection, Handlers, SecretSource, StorageConnection,
+};
 
 /// Reads all entries.
 ///
@@ -36,6 +39,12 @@ pub fn connections(
             &handlers.function,
             |one| &one.resource_id,
             |one| function(one, environment),
+        )?,
+        amqp: each(
+            "handlers.amqp",
+            &handlers.amqp,
+            |one| &one.resource_id,
+            |one| amqp(one, environment),
         )?,
     })
 }
@@ -81,6 +90,21 @@ fn function(
     let url = secret("url", &entry.url(), environment)?;
     is_http(url.reveal()).context("the url cannot be used")?;
     Ok(url)
+}
+
+fn amqp(
+    entry: &AmqpConnection,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> anyhow::Result<Arc<Peer>> {
+    let text = secret("connection_string", &entry.connection_string(), environment)?;
+    ensure!(
+        entry.address.as_deref() != Some(""),
+        "the address is empty: leave it out, or say what the peer calls the queue"
+    );
+    let peer = Peer::read(text.reveal(), entry.address.as_deref())
+        .context("the connection string cannot be used")?;
+    is_http(&peer.url()).context("the host of the connection string cannot be used")?;
+    Ok(Arc::new(peer))
 }
 
 fn is_http(text: &str) -> anyhow::Result<()> {
@@ -228,5 +252,28 @@ mod tests {
             refused.contains("not an absolute http or https URL"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_peer_that_speaks_amqp_is_read_with_the_address_of_its_nodes() {
+        let text = "[[handlers.amqp]]\nresource_id = '/x/namespaces/ns'\naddress = '/queue/{name}'\nconnection_string = 'amqp://me:s3cret@localhost'\n";
+        let connections = read_with(text, &|_| None).unwrap();
+        let (peer, address) = connections
+            .amqp(&account("/x/namespaces/ns/queues/q"))
+            .unwrap();
+        assert_eq!(address, "/queue/q");
+        assert_eq!(peer.url(), "http://localhost:5672/");
+        for rest in [
+            "connection_string = 's3cret'",
+            "connection_string = 'amqp://me:s3cret@'",
+            "connection_string = 'amqp://me:s3cret@localhost'\naddress = ''",
+        ] {
+            let said = refusal(&format!("[[handlers.amqp]]\nresource_id = '/a'\n{rest}\n"));
+            assert!(
+                said.contains("[[handlers.amqp]] with resource_id = \"/a\"")
+                    && !said.contains("s3cret"),
+                "{said}"
+            );
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::command::{cargo, root, run as run_command};
+use crate::command::{answers, cargo, program as program_of, root, run as run_command};
+use crate::output;
 use crate::tools::{self, Tool};
 
 /// What `handlers` can be told.
@@ -26,8 +27,11 @@ pub(crate) struct Arguments {
 /// Installs the peers and runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let azurite = azurite()?;
+    let python = tools::python(&root().join("conformance/rabbitmq/requirements.txt"))?;
     let mut command = tests(arguments.test.as_deref());
     command.env("GRIDPOST_TEST_AZURITE", azurite);
+    command.env("GRIDPOST_TEST_RABBITMQ", rabbitmq()?);
+    command.env("GRIDPOST_TEST_PYTHON", python);
     let events = if arguments.long { "10000" } else { "1000" };
     command.env("GRIDPOST_TEST_EVENTS", events);
     run_command(&mut command)
@@ -40,6 +44,26 @@ fn azurite() -> Result<PathBuf> {
     ensure!(
         program.is_file(),
         "{} is not there although its package is installed",
+        program.display()
+    );
+    Ok(program)
+}
+
+/// The program of the message broker. It comes from the system's packages; the tests start it with a name, ports and
+/// folders of their own, so one that runs already is left alone.
+fn rabbitmq() -> Result<PathBuf> {
+    let program = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    if !program.is_file() && answers(&mut program_of("apt-get", ["--version"])) {
+        output::line("RabbitMQ is not there yet; installing the package rabbitmq-server");
+        run_command(&mut program_of("apt-get", ["update", "--quiet=2"]))?;
+        let mut install = program_of("apt-get", ["install", "--yes", "--quiet=2"]);
+        install.args(["--no-install-recommends", "rabbitmq-server"]);
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        run_command(&mut install)?;
+    }
+    ensure!(
+        program.is_file(),
+        "{} is not there: install RabbitMQ (Debian: rabbitmq-server)",
         program.display()
     );
     Ok(program)

@@ -183,6 +183,7 @@ mod tests {
         for file in [
             "xtask/requirements.txt",
             "conformance/python/requirements.txt",
+            "conformance/rabbitmq/requirements.txt",
         ] {
             for line in read(&root().join(file)).unwrap().lines() {
                 let pinned = line.is_empty() || line.starts_with('#') || line.contains("==");

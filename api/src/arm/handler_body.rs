@@ -4,7 +4,7 @@
 //! Not here: whether the resource has a connection (`grid::connections`).
 //! Source: reference event-grid 3.3, 6.
 
-use gridpost_model::subscription::{AzureFunction, Batch, StorageQueue};
+use gridpost_model::subscription::{AzureFunction, Batch, MessageEntity, StorageQueue};
 use gridpost_model::{Destination, ResourceId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,8 +16,7 @@ const NAME: &str = "destination.properties.queueName";
 const RESOURCE: &str = "destination.properties.resourceId";
 
 /// What the real service has and we do not, and why.
-const MISSING: [(&str, &str); 7] = [
-    ("EventHub", NOT_YET),
+const MISSING: [(&str, &str); 4] = [
     (
         "HybridConnection",
         "it would need the relay service itself, which is not part of Gridpost; a webhook reaches the same listener",
@@ -25,10 +24,7 @@ const MISSING: [(&str, &str); 7] = [
     ("MonitorAlert", "there is nothing here that alerts"),
     ("NamespaceTopic", "there are no namespaces yet"),
     ("PartnerDestination", "there are no partners"),
-    ("ServiceBusQueue", NOT_YET),
-    ("ServiceBusTopic", NOT_YET),
 ];
-const NOT_YET: &str = "use a webhook or a storage queue";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -36,6 +32,13 @@ struct FunctionBody {
     resource_id: Option<String>,
     max_events_per_batch: Option<i64>,
     preferred_batch_size_in_kilobytes: Option<i64>,
+    delivery_attribute_mappings: Option<Vec<MappingBody>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EntityBody {
+    resource_id: Option<String>,
     delivery_attribute_mappings: Option<Vec<MappingBody>>,
 }
 
@@ -55,16 +58,37 @@ pub(super) fn read(endpoint_type: &str, properties: Value) -> Result<Destination
     if endpoint_type.eq_ignore_ascii_case("AzureFunction") {
         return read_function(properties);
     }
+    for (name, kind) in ENTITIES {
+        if endpoint_type.eq_ignore_ascii_case(name) {
+            return read_entity(properties).map(kind);
+        }
+    }
     let is_it = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(endpoint_type);
     let message = match MISSING.iter().find(is_it) {
         Some((name, why)) => format!(
             "The destination type '{name}' is not supported by this version of Gridpost: {why}."
         ),
         None => format!(
-            "The destination type '{endpoint_type}' is unknown; use 'WebHook', 'AzureFunction' or 'StorageQueue'."
+            "The destination type '{endpoint_type}' is unknown; use 'WebHook', 'AzureFunction', 'StorageQueue', 'ServiceBusQueue', 'ServiceBusTopic' or 'EventHub'."
         ),
     };
     Err(Refusal::invalid_field("destination.endpointType", message))
+}
+
+/// Destinations that take messages over AMQP.
+const ENTITIES: [(&str, fn(MessageEntity) -> Destination); 3] = [
+    ("ServiceBusQueue", Destination::ServiceBusQueue),
+    ("ServiceBusTopic", Destination::ServiceBusTopic),
+    ("EventHub", Destination::EventHub),
+];
+
+fn read_entity(properties: Value) -> Result<MessageEntity, Refusal> {
+    let body: EntityBody = parsed(properties)?;
+    let attributes = body.delivery_attribute_mappings.unwrap_or_default();
+    Ok(MessageEntity {
+        resource_id: resource(body.resource_id)?,
+        attributes: read_attributes(attributes)?,
+    })
 }
 
 fn read_queue(properties: Value) -> Result<Destination, Refusal> {
@@ -177,6 +201,24 @@ mod tests {
         let plain = read("azurefunction", json!({"resourceId": "/f"})).unwrap();
         assert_eq!(shown(&plain)["properties"]["maxEventsPerBatch"], 1);
         assert!(read("AzureFunction", json!({})).is_err());
+    }
+
+    #[test]
+    fn section_3_3_what_takes_messages_is_read_and_shown_as_it_was_written() {
+        let properties = json!({
+            "resourceId": "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ServiceBus/namespaces/n/queues/q",
+            "deliveryAttributeMappings": [
+                {"name": "SessionId", "type": "Dynamic", "properties": {"sourceField": "data.key"}},
+            ],
+        });
+        for kind in ["ServiceBusQueue", "ServiceBusTopic", "EventHub"] {
+            let entity = read(&kind.to_lowercase(), properties.clone()).unwrap();
+            assert_eq!(
+                shown(&entity),
+                json!({"endpointType": kind, "properties": properties})
+            );
+            assert!(read(kind, json!({})).is_err());
+        }
     }
 
     #[test]

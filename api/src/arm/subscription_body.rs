@@ -315,7 +315,7 @@ mod tests {
                 "destination.properties.deliveryAttributeMappings",
             ),
             (
-                json!({"destination": {"endpointType": "EventHub"}}),
+                json!({"destination": {"endpointType": "HybridConnection"}}),
                 "destination.endpointType",
             ),
             (

@@ -4,6 +4,7 @@
 //! Endpoints of HTTP are sent to over the worker's own connection; every other kind brings a client of its own.
 
 pub(crate) mod attributes;
+pub(crate) mod message;
 mod storage_queue;
 mod webhook;
 
@@ -15,6 +16,7 @@ use gridpost_model::{Destination, Event, Timestamp};
 use http::HeaderValue;
 
 use crate::outbound::{BadUrl, Client, Failure, Response};
+use message::Entity;
 use storage_queue::Queue;
 pub(crate) use webhook::Webhook;
 
@@ -32,14 +34,22 @@ pub(crate) enum Prepared {
 
 /// A destination with a client of its own: a queue, a topic, a hub.
 pub(crate) trait Handler: Send + Sync {
-    /// Carries events there, after that many attempts; one answer speaks for all of them. The worker ends it with
-    /// `TimedOut` after 30 s by dropping the future. A status of 200 to 204 is success; other statuses are judged like
+    /// Carries events there; one answer speaks for all of them. The worker ends it with `TimedOut` after 30 s by
+    /// dropping the future. A status of 200 to 204 is success; other statuses are judged like
     /// a webhook's; an end that has no status is `Failure::Handler`, with its outcome.
-    fn send<'a>(
-        &'a self,
-        events: &'a [Arc<Event>],
-        attempts_made: u32,
-    ) -> BoxFuture<'a, Result<Response, Failure>>;
+    fn send<'a>(&'a self, shipment: Shipment<'a>) -> BoxFuture<'a, Result<Response, Failure>>;
+}
+
+/// What a handler is given to send.
+pub(crate) struct Shipment<'a> {
+    /// One event, or several. Never none.
+    pub(crate) events: &'a [Arc<Event>],
+    /// Attempts made before, the same for all of them.
+    pub(crate) attempts_made: u32,
+    /// The replay that sends them once more.
+    pub(crate) replay: Option<String>,
+    /// What the destination is told of the trace, as `traceparent`.
+    pub(crate) trace: Option<String>,
 }
 
 /// What one request carries.
@@ -72,10 +82,16 @@ impl Prepared {
                 queue,
                 client,
             )?))),
-            // Refused when they are made.
-            Destination::ServiceBusQueue(_)
-            | Destination::ServiceBusTopic(_)
-            | Destination::EventHub(_) => Err(BadUrl::Malformed),
+            Destination::ServiceBusQueue(entity) | Destination::ServiceBusTopic(entity) => {
+                let body = message::Body::Object;
+                let entity = Entity::new(subscription, entity, body, client)?;
+                Ok(Self::Other(Arc::new(entity)))
+            }
+            Destination::EventHub(entity) => {
+                let body = message::Body::Array;
+                let entity = Entity::new(subscription, entity, body, client)?;
+                Ok(Self::Other(Arc::new(entity)))
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
-use super::Handler;
+use super::{Handler, Shipment};
 use crate::outbound::{BadUrl, Body, Client, Failure, Pool, Response};
 use crate::retry::Outcome;
 use crate::storage::StorageAccount;
@@ -87,14 +87,10 @@ impl Queue {
 }
 
 impl Handler for Queue {
-    fn send<'a>(
-        &'a self,
-        events: &'a [Arc<Event>],
-        _attempts_made: u32,
-    ) -> BoxFuture<'a, Result<Response, Failure>> {
+    fn send<'a>(&'a self, shipment: Shipment<'a>) -> BoxFuture<'a, Result<Response, Failure>> {
         Box::pin(async move {
             let mut last = too_large();
-            for event in events {
+            for event in shipment.events {
                 last = self.put(event).await?;
                 if !last.status.is_success() {
                     break;
@@ -198,7 +194,13 @@ mod tests {
         let mut large = testing::event("x", "s");
         large.json = format!(r#"{{"data":"{}"}}"#, "x".repeat(49_200)).into();
         let events = [Arc::new(large)];
-        let answer = queue(None).send(&events, 0).await.unwrap();
+        let shipment = Shipment {
+            events: &events,
+            attempts_made: 0,
+            replay: None,
+            trace: None,
+        };
+        let answer = queue(None).send(shipment).await.unwrap();
         assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 

@@ -265,7 +265,8 @@ impl HttpBody for Body {
 }
 
 /// The bytes beneath: with or without TLS.
-pub(super) enum Stream {
+#[derive(Debug)]
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }

@@ -226,6 +226,17 @@ impl Client {
         Connection::open(stream).await
     }
 
+    /// As `connect` does, for protocols other than HTTP.
+    pub(crate) async fn stream(&self, endpoint: &Endpoint) -> Result<Stream, Failure> {
+        let tcp = self.dial(endpoint).await?;
+        tcp.set_nodelay(true).map_err(socket)?;
+        if !endpoint.is_tls() {
+            return Ok(Stream::Plain(tcp));
+        }
+        let tls = self.inner.tls.connect_unnamed(endpoint.host(), tcp).await?;
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+
     async fn dial(&self, endpoint: &Endpoint) -> Result<TcpStream, Failure> {
         let mut failure = Failure::Resolution;
         let addresses = lookup_host((endpoint.bare_host(), endpoint.port()))

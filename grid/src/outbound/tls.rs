@@ -44,16 +44,20 @@ impl Tls {
         host: &str,
         tcp: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let bare = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(bare).map_err(|error| Failure::Tls(error.to_string()))?;
         let config = Arc::clone(self.config.get_or_init(|| Arc::new(self.configure())));
-        TlsConnector::from(config)
-            .connect(name, tcp)
-            .await
-            .map_err(|error| Failure::Tls(error.to_string()))
+        shake_hands(config, host, tcp).await
+    }
+
+    /// As `connect` does, without naming a protocol of HTTP.
+    pub(super) async fn connect_unnamed(
+        &self,
+        host: &str,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let config = self.config.get_or_init(|| Arc::new(self.configure()));
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols.clear();
+        shake_hands(Arc::new(config), host, tcp).await
     }
 
     fn configure(&self) -> ClientConfig {
@@ -73,4 +77,20 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config
     }
+}
+
+async fn shake_hands(
+    config: Arc<ClientConfig>,
+    host: &str,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let bare = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let name = ServerName::try_from(bare).map_err(|error| Failure::Tls(error.to_string()))?;
+    TlsConnector::from(config)
+        .connect(name, tcp)
+        .await
+        .map_err(|error| Failure::Tls(error.to_string()))
 }

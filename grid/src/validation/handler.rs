@@ -4,11 +4,14 @@
 //! connection leads where we may dial to.
 //! Source: reference event-grid 3.3, 6; "Naming Queues and Metadata" of the storage service.
 
-use gridpost_model::subscription::{DeadLetterDestination, Destination, StorageQueue};
+use gridpost_model::subscription::{
+    AttributeValue, DeadLetterDestination, Destination, MessageEntity, StorageQueue,
+};
 use gridpost_model::{ResourceId, subscription::AzureFunction};
 
 use super::webhook;
 use crate::connections::NotConfigured;
+use crate::destination::message::Field;
 use crate::manage::Invalid;
 use crate::outbound::Client;
 
@@ -23,14 +26,55 @@ pub(super) fn check(destination: &Destination, client: &Client) -> Result<(), In
     match destination {
         Destination::StorageQueue(queue) => check_queue(queue, client),
         Destination::AzureFunction(function) => check_function(function, client),
-        other => {
-            let kind = other.kind();
-            let message = format!(
-                "The destination type '{kind}' is not supported by this version of Gridpost."
+        Destination::ServiceBusQueue(entity)
+        | Destination::ServiceBusTopic(entity)
+        | Destination::EventHub(entity) => check_entity(destination.kind(), entity, client),
+        Destination::WebHook(hook) => webhook::check(hook),
+    }
+}
+
+fn check_entity(kind: &str, entity: &MessageEntity, client: &Client) -> Result<(), Invalid> {
+    let types = match kind {
+        "ServiceBusQueue" => ["Microsoft.ServiceBus/namespaces/queues"],
+        "ServiceBusTopic" => ["Microsoft.ServiceBus/namespaces/topics"],
+        _ => ["Microsoft.EventHub/namespaces/eventhubs"],
+    };
+    let found = entity.resource_id.resource_type().unwrap_or_default();
+    if !types
+        .iter()
+        .any(|wanted| found.eq_ignore_ascii_case(wanted))
+    {
+        let message = format!(
+            "A destination of the type '{kind}' needs the resource id of a {}.",
+            types[0]
+        );
+        return Err(Invalid::new(RESOURCE, message));
+    }
+    check_fields(entity)?;
+    let (peer, _) = known(client.connections().amqp(&entity.resource_id), RESOURCE)?;
+    reachable(&peer.url(), RESOURCE, client)
+}
+
+/// Attributes that set fields of the message have rules of their own. Source: reference event-grid 6.
+fn check_fields(entity: &MessageEntity) -> Result<(), Invalid> {
+    let all = &entity.attributes;
+    webhook::check_attributes(all)?;
+    let refused = |message: &str| {
+        let field = "destination.properties.deliveryAttributeMappings";
+        Err(Invalid::new(field, message))
+    };
+    let find = |field: Field| all.iter().find(|one| Field::of(&one.name) == Some(field));
+    if let Some(id) = find(Field::MessageId) {
+        if matches!(id.value, AttributeValue::Static { .. }) {
+            return refused("The delivery attribute 'MessageId' must be dynamic.");
+        }
+        if find(Field::SessionId).is_some() {
+            return refused(
+                "Only one of the delivery attributes 'SessionId' and 'MessageId' can be set.",
             );
-            Err(Invalid::new("destination.endpointType", message))
         }
     }
+    Ok(())
 }
 
 fn check_queue(queue: &StorageQueue, client: &Client) -> Result<(), Invalid> {

@@ -2,8 +2,7 @@
 //!
 //! Promise: it listens on free ports, keeps them and its content over a stop and a start, and ends with the value.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,12 +15,14 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::outage::Peer;
+use crate::process::{End, Process, free_ports, is_listening, told};
 use crate::world::until;
 
 pub(crate) struct Azurite {
     folder: TempDir,
     ports: [u16; 3],
-    process: Option<Child>,
+    process: Process,
     account: Arc<StorageAccount>,
     client: Client,
     clock: VirtualClock,
@@ -48,7 +49,7 @@ impl Azurite {
         let mut azurite = Self {
             folder: tempfile::tempdir().unwrap(),
             ports,
-            process: None,
+            process: Process::default(),
             account: Arc::new(StorageAccount::from_connection_string(&account).unwrap()),
             client: Client::new(&settings, Arc::new(clock.clone())).unwrap(),
             clock,
@@ -60,48 +61,6 @@ impl Azurite {
     /// How to reach it.
     pub(crate) fn account(&self) -> Arc<StorageAccount> {
         Arc::clone(&self.account)
-    }
-
-    /// Ends it in good order, as a service is: what it took is on disk.
-    pub(crate) async fn stop(&mut self) {
-        let mut process = self.process.take().unwrap();
-        let mut end = Command::new("kill");
-        assert!(
-            end.arg(process.id().to_string())
-                .status()
-                .unwrap()
-                .success()
-        );
-        until("the storage service has ended", || {
-            process.try_wait().unwrap().is_some()
-        })
-        .await;
-    }
-
-    pub(crate) async fn start_again(&mut self) {
-        let [blobs, queues, tables] = self.ports.map(|port| port.to_string());
-        let mut command = Command::new("node");
-        command
-            .arg(program())
-            .args(["--silent", "--disableTelemetry"]);
-        command.arg("--location").arg(self.folder.path());
-        command.args([
-            "--blobPort",
-            &blobs,
-            "--queuePort",
-            &queues,
-            "--tablePort",
-            &tables,
-        ]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        self.process = Some(command.spawn().unwrap());
-        let [blobs, queues, _] = self.ports;
-        until("the storage service listens", || {
-            [blobs, queues]
-                .iter()
-                .all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
-        })
-        .await;
     }
 
     pub(crate) async fn make_queue(&self, name: &str) {
@@ -164,28 +123,34 @@ impl Azurite {
     }
 }
 
-impl Drop for Azurite {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // It may have ended already.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+impl Peer for Azurite {
+    /// In good order, as a service is: what it took is on disk.
+    async fn stop(&mut self, how: End) {
+        self.process.stop(how).await;
     }
-}
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "these tests are told where their peers are"
-)]
-fn program() -> String {
-    std::env::var("GRIDPOST_TEST_AZURITE").expect("run these tests with `cargo xtask handlers`")
-}
-
-fn free_ports() -> [u16; 3] {
-    // Held together, so that they differ.
-    let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    async fn start_again(&mut self) {
+        let [blobs, queues, tables] = self.ports.map(|port| port.to_string());
+        let mut command = Command::new("node");
+        command
+            .arg(told("GRIDPOST_TEST_AZURITE"))
+            .args(["--silent", "--disableTelemetry"]);
+        command.arg("--location").arg(self.folder.path());
+        command.args([
+            "--blobPort",
+            &blobs,
+            "--queuePort",
+            &queues,
+            "--tablePort",
+            &tables,
+        ]);
+        self.process.start(&mut command);
+        let [blobs, queues, _] = self.ports;
+        until("the storage service listens", || {
+            is_listening(blobs) && is_listening(queues)
+        })
+        .await;
+    }
 }
 
 fn between(answer: &Response, open: &str, close: &str) -> Vec<String> {

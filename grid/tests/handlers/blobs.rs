@@ -8,6 +8,8 @@ use gridpost_model::RetryPolicy;
 use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema};
 
 use crate::azurite::Azurite;
+use crate::outage::Peer;
+use crate::process::End;
 use crate::world::{ACCOUNT, World, until};
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -132,7 +134,7 @@ async fn a_blob_is_written_although_the_router_was_restarted_and_the_account_was
         .await;
     world.publish(0..1, 10).await;
     world.quiet().await;
-    azurite.stop().await;
+    azurite.stop(End::Orderly).await;
     world.advance(Duration::from_secs(1)).await;
     let world = world.restart().await;
     world.advance(FIVE_MINUTES).await;
@@ -227,7 +229,7 @@ async fn section_5_7_an_account_that_is_away_for_four_hours_costs_the_blob() {
         .await;
     world.publish(0..1, 10).await;
     world.quiet().await;
-    azurite.stop().await;
+    azurite.stop(End::Orderly).await;
     world
         .advance(FIVE_MINUTES + Duration::from_secs(4 * 3600 - 600))
         .await;

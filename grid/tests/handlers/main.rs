@@ -5,5 +5,10 @@
 
 mod azurite;
 mod blobs;
+mod hooks;
+mod messages;
+mod outage;
+mod process;
 mod queues;
+mod rabbitmq;
 mod world;

@@ -1,4 +1,4 @@
-//! A router with a connection to a storage account, and the hands to turn its clock.
+//! A router with connections to resources, and the hands to turn its clock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,21 +30,28 @@ pub(crate) struct World {
     pub(crate) grid: Grid,
     store: Store,
     pub(crate) clock: VirtualClock,
-    account: Arc<StorageAccount>,
+    connections: Connections,
     folder: TempDir,
 }
 
 impl World {
     pub(crate) fn start(account: Arc<StorageAccount>) -> Self {
-        let clock = VirtualClock::at(BEGINNING);
-        Self::open(tempfile::tempdir().unwrap(), clock, account)
+        let storage = HashMap::from([(ACCOUNT.parse().unwrap(), account)]);
+        Self::knowing(Connections {
+            storage,
+            ..Connections::default()
+        })
     }
 
-    fn open(folder: TempDir, clock: VirtualClock, account: Arc<StorageAccount>) -> Self {
+    pub(crate) fn knowing(connections: Connections) -> Self {
+        let clock = VirtualClock::at(BEGINNING);
+        Self::open(tempfile::tempdir().unwrap(), clock, connections)
+    }
+
+    fn open(folder: TempDir, clock: VirtualClock, connections: Connections) -> Self {
         let options = Options::new(folder.path(), Arc::new(clock.clone()));
         let (store, recovery) = Store::open(options).unwrap();
         let runtime = tokio::runtime::Handle::current();
-        let storage = HashMap::from([(ACCOUNT.parse().unwrap(), Arc::clone(&account))]);
         let settings = Settings {
             clock: Arc::new(clock.clone()),
             chance: Arc::new(SeededChance::new(1)),
@@ -54,10 +61,7 @@ impl World {
                     ..Reach::default()
                 },
                 plain_http: true,
-                connections: Connections {
-                    storage,
-                    ..Connections::default()
-                },
+                connections: connections.clone(),
                 ..outbound::Settings::default()
             },
             public_url: "https://127.0.0.1:8480".into(),
@@ -72,7 +76,7 @@ impl World {
             grid,
             store,
             clock,
-            account,
+            connections,
             folder,
         }
     }
@@ -83,13 +87,13 @@ impl World {
             grid,
             store,
             clock,
-            account,
+            connections,
             folder,
         } = self;
         grid.close().await;
         store.close().await;
         drop((grid, store));
-        Self::open(folder, clock, account)
+        Self::open(folder, clock, connections)
     }
 
     /// Lets time pass, in steps, so that whatever falls due in between happens in between.
@@ -116,12 +120,23 @@ impl World {
         queue: &str,
         adapt: impl FnOnce(&mut SubscriptionSpec),
     ) {
-        let mut spec = SubscriptionSpec::to("https://unused.example");
-        spec.destination = Destination::StorageQueue(StorageQueue {
+        let destination = Destination::StorageQueue(StorageQueue {
             resource_id: ACCOUNT.to_lowercase().parse().unwrap(),
             queue: queue.into(),
             time_to_live_seconds: None,
         });
+        self.subscribe_to(name, destination, adapt).await;
+    }
+
+    /// Subscribes a destination to everything of the communication resource.
+    pub(crate) async fn subscribe_to(
+        &self,
+        name: &str,
+        destination: Destination,
+        adapt: impl FnOnce(&mut SubscriptionSpec),
+    ) {
+        let mut spec = SubscriptionSpec::to("https://unused.example");
+        spec.destination = destination;
         adapt(&mut spec);
         let made = self
             .grid

@@ -16,6 +16,8 @@ pub struct Handlers {
     pub storage: Vec<StorageConnection>,
     /// `[[handlers.function]]`
     pub function: Vec<FunctionConnection>,
+    /// `[[handlers.amqp]]`
+    pub amqp: Vec<AmqpConnection>,
 }
 
 /// Where a storage account is.
@@ -58,6 +60,30 @@ impl FunctionConnection {
             text: self.url.as_ref().map(Secret::reveal),
             file: self.url_file.as_deref(),
             variable: self.url_variable.as_deref(),
+        }
+    }
+}
+
+/// Where a Service Bus queue, a Service Bus topic or an event hub is, or a namespace of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmqpConnection {
+    /// The resource id of the queue, the topic, the hub or the namespace.
+    pub resource_id: String,
+    /// What the peer calls it, with `{name}` for the last segment of the resource id.
+    pub address: Option<String>,
+    connection_string: Option<Secret>,
+    connection_string_file: Option<PathBuf>,
+    connection_string_variable: Option<String>,
+}
+
+impl AmqpConnection {
+    /// Where its connection string is written.
+    pub fn connection_string(&self) -> SecretSource<'_> {
+        SecretSource {
+            text: self.connection_string.as_ref().map(Secret::reveal),
+            file: self.connection_string_file.as_deref(),
+            variable: self.connection_string_variable.as_deref(),
         }
     }
 }
