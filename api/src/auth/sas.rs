@@ -112,17 +112,16 @@ fn american(text: &str) -> Option<Timestamp> {
     let mut words = text.split_whitespace();
     let [month, day, year] = numbers(words.next()?, '/')?;
     let [hour, minute, second] = numbers(words.next()?, ':')?;
+    if !(1..=12).contains(&hour) {
+        return None;
+    }
     let half = words.next()?;
-    let hour = match (
-        half.eq_ignore_ascii_case("PM"),
-        half.eq_ignore_ascii_case("AM"),
-        hour,
-    ) {
-        (true, _, 12) => 12,
-        (true, _, hour) => hour + 12,
-        (_, true, 12) => 0,
-        (_, true, hour) => hour,
-        _ => return None,
+    let hour = if half.eq_ignore_ascii_case("PM") {
+        hour % 12 + 12
+    } else if half.eq_ignore_ascii_case("AM") {
+        hour % 12
+    } else {
+        return None;
     };
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
         .parse()
@@ -233,5 +232,19 @@ mod tests {
         assert_eq!(noon.to_string(), "2030-01-02T12:00:00Z");
         let midnight = expiry_of("1/2/2030 12:00:00 AM").unwrap();
         assert_eq!(midnight.to_string(), "2030-01-02T00:00:00Z");
+        let evening = expiry_of("1/2/2030 6:20:15 pm").unwrap();
+        assert_eq!(evening.to_string(), "2030-01-02T18:20:15Z");
+    }
+
+    #[test]
+    fn section_2_4_an_hour_that_no_clock_shows_makes_no_time() {
+        for hour in ["0", "13", "24", "4294967290", "4294967296"] {
+            for half in ["AM", "PM"] {
+                let text = format!("1/1/2026 {hour}:00:00 {half}");
+                assert_eq!(expiry_of(&text), None, "{text}");
+            }
+        }
+        let unsigned = "r=x&e=1%2F1%2F2026%204294967290%3A0%3A0%20PM&s=eA%3D%3D";
+        assert_eq!(check(unsigned), Err(SasError::Malformed));
     }
 }
