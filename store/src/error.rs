@@ -14,7 +14,8 @@ pub enum StoreError {
     /// Too many writes are waiting. Nothing was kept; try again in a moment.
     #[error("too many writes are waiting")]
     Busy,
-    /// One transaction is larger than a journal record may be.
+    /// One transaction is larger than a journal record may be, or its events are for more lanes than one can be.
+    /// Trying again does not help.
     #[error("the transaction has {size_bytes} bytes; at most {limit_bytes} are kept at once")]
     TooLarge {
         /// What was asked for.

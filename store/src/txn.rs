@@ -17,6 +17,9 @@ use crate::{Appended, Key, Keyed, Partition, Position, Scan, StoreError, Table, 
 
 /// One transaction's record is at most this large; it must fit a segment several times over.
 const MAX_TXN_BYTES: usize = 8 << 20;
+/// One transaction's events have at most so many lanes together, which are 32 MiB while it is under way. A batch of 5,000
+/// events for 500 subscriptions, the most that the service documents, has 2,500,000.
+const MAX_TXN_LANES: usize = 4 << 20;
 /// Changed rows that checkpoints have not taken yet, at most. Reached only when the tables cannot be written.
 const MAX_ROW_BYTES: usize = 256 << 20;
 
@@ -186,13 +189,19 @@ impl Workspace {
         };
         let done = change(&mut txn);
         let size_bytes = self.frame.size() - size_before;
+        let events = &self.events[before.1..];
+        let lanes: usize = events.iter().map(|event| event.lanes.len()).sum();
+        let too_large = |size_bytes, limit_bytes| {
+            Err(WriteError::NotStored(StoreError::TooLarge {
+                size_bytes,
+                limit_bytes,
+            }))
+        };
         let done = match done {
-            Ok(_) if MAX_TXN_BYTES < size_bytes => {
-                let error = StoreError::TooLarge {
-                    size_bytes,
-                    limit_bytes: MAX_TXN_BYTES,
-                };
-                Err(WriteError::NotStored(error))
+            Ok(_) if MAX_TXN_BYTES < size_bytes => too_large(size_bytes, MAX_TXN_BYTES),
+            Ok(_) if MAX_TXN_LANES < lanes => {
+                const BYTES: usize = size_of::<LaneId>();
+                too_large(lanes * BYTES, MAX_TXN_LANES * BYTES)
             }
             done => done,
         };

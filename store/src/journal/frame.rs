@@ -27,11 +27,16 @@ pub(crate) const MAX_FRAME_BYTES: usize = 32 << 20;
 const PARTITION: u8 = 1;
 const PUT: u8 = 2;
 const REMOVE: u8 = 3;
-const EVENT: u8 = 4;
+/// An event whose lanes are written in full. Formats 1 and 2; read, and written no more.
+const EVENT_IN_FULL: u8 = 4;
 const SETTLED: u8 = 5;
+/// An event whose lanes are written as steps from one to the next. Since format 3.
+const EVENT: u8 = 6;
 
 /// With an event's schema: a trace context follows. Since format 2.
 const TRACED: u8 = 0x80;
+/// With an event's schema: its lanes are those of the event before it in the frame. Since format 3.
+const SAME_LANES: u8 = 0x40;
 
 /// A frame being written.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) struct Builder {
     /// The header's place, then the bodies; the skeleton joins them at the end.
     bytes: Vec<u8>,
     skeleton: Vec<u8>,
+    /// Where the last list of lanes begins and ends in the skeleton.
+    lanes: [usize; 2],
 }
 
 /// Where a builder can be taken back to.
@@ -46,6 +53,7 @@ pub(crate) struct Builder {
 pub(crate) struct Mark {
     bytes: usize,
     skeleton: usize,
+    lanes: [usize; 2],
 }
 
 /// Buffers grown beyond this by one large batch are given back.
@@ -56,6 +64,7 @@ impl Builder {
         Self {
             bytes: vec![0; HEADER_BYTES],
             skeleton: Vec::new(),
+            lanes: [0; 2],
         }
     }
 
@@ -72,17 +81,20 @@ impl Builder {
         Mark {
             bytes: self.bytes.len(),
             skeleton: self.skeleton.len(),
+            lanes: self.lanes,
         }
     }
 
     pub(crate) fn rewind(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.skeleton.truncate(mark.skeleton);
+        self.lanes = mark.lanes;
     }
 
     pub(crate) fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
         self.skeleton.clear();
+        self.lanes = [0; 2];
         self.bytes.shrink_to(KEPT_BYTES);
         self.skeleton.shrink_to(KEPT_BYTES);
     }
@@ -118,6 +130,7 @@ impl Builder {
         let at = self.bytes.len() as u64;
         self.bytes.extend_from_slice(json);
         self.skeleton.push(EVENT);
+        let tag_at = self.skeleton.len();
         match trace {
             None => self.skeleton.push(schema_tag(schema)),
             Some(trace) => {
@@ -130,11 +143,26 @@ impl Builder {
         self.skeleton
             .extend_from_slice(&crc32fast::hash(json).to_le_bytes());
         varint(&mut self.skeleton, json.len() as u64);
-        varint(&mut self.skeleton, lanes.len() as u64);
-        for lane in lanes {
-            varint(&mut self.skeleton, lane.0);
-        }
+        self.lanes(lanes, tag_at);
         at
+    }
+
+    /// The events of a batch are mostly wanted by the same lanes, and the lanes of a partition differ in their low bytes.
+    fn lanes(&mut self, lanes: &[LaneId], tag_at: usize) {
+        let from = self.skeleton.len();
+        varint(&mut self.skeleton, lanes.len() as u64);
+        let mut before = 0_u64;
+        for lane in lanes {
+            varint(&mut self.skeleton, step(before, lane.0));
+            before = lane.0;
+        }
+        let [last_from, last_to] = self.lanes;
+        if last_from < last_to && self.skeleton[last_from..last_to] == self.skeleton[from..] {
+            self.skeleton.truncate(from);
+            self.skeleton[tag_at] |= SAME_LANES;
+        } else {
+            self.lanes = [from, self.skeleton.len()];
+        }
     }
 
     /// `positions` in ascending order.
@@ -306,6 +334,7 @@ impl<'a> Frame<'a> {
             bodies: self.bodies,
             body_at: 0,
             rest: self.skeleton,
+            lanes: SmallVec::new(),
         }
     }
 }
@@ -360,6 +389,8 @@ pub(crate) struct Entries<'a> {
     bodies: &'a [u8],
     body_at: usize,
     rest: &'a [u8],
+    /// The last list of lanes.
+    lanes: SmallVec<[LaneId; 4]>,
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -390,15 +421,20 @@ impl<'a> Entries<'a> {
                 table: self.small()?,
                 key: self.chunk()?,
             },
-            EVENT => Entry::Event(self.event()?),
+            EVENT => Entry::Event(self.event(Lanes::InSteps)?),
+            EVENT_IN_FULL => Entry::Event(self.event(Lanes::InFull)?),
             SETTLED => self.settled()?,
             _ => return None,
         })
     }
 
-    fn event(&mut self) -> Option<EventEntry<'a>> {
+    fn event(&mut self, written: Lanes) -> Option<EventEntry<'a>> {
         let [tag] = self.bytes()?;
-        let schema = schema_of(tag & !TRACED)?;
+        let same_lanes = written == Lanes::InSteps && tag & SAME_LANES != 0;
+        let schema = match same_lanes {
+            true => schema_of(tag & !TRACED & !SAME_LANES)?,
+            false => schema_of(tag & !TRACED)?,
+        };
         let trace = match tag & TRACED {
             0 => None,
             _ => Some(TraceContext::from_bytes(self.bytes()?)),
@@ -406,10 +442,10 @@ impl<'a> Entries<'a> {
         let published = Timestamp::from_ticks(i64::from_le_bytes(self.bytes()?));
         let crc = u32::from_le_bytes(self.bytes()?);
         let json_bytes = usize::try_from(self.varint()?).ok()?;
-        let mut lanes = SmallVec::new();
-        for _ in 0..self.varint()? {
-            lanes.push(LaneId(self.varint()?));
+        if !same_lanes {
+            self.read_lanes(written)?;
         }
+        let lanes = self.lanes.clone();
         let json = self
             .bodies
             .get(self.body_at..self.body_at.checked_add(json_bytes)?)?;
@@ -424,6 +460,20 @@ impl<'a> Entries<'a> {
             crc,
             json,
         })
+    }
+
+    fn read_lanes(&mut self, written: Lanes) -> Option<()> {
+        self.lanes.clear();
+        let mut before = 0;
+        for _ in 0..self.varint()? {
+            let number = self.varint()?;
+            before = match written {
+                Lanes::InFull => number,
+                Lanes::InSteps => stepped(before, number),
+            };
+            self.lanes.push(LaneId(before));
+        }
+        Some(())
     }
 
     fn settled(&mut self) -> Option<Entry<'a>> {
@@ -465,6 +515,24 @@ impl<'a> Entries<'a> {
         }
         None
     }
+}
+
+/// How the lanes of an event are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lanes {
+    InFull,
+    InSteps,
+}
+
+/// The way from one number to another, short for a short way in either direction.
+fn step(from: u64, to: u64) -> u64 {
+    let way = to.wrapping_sub(from);
+    (way << 1) ^ (way.cast_signed() >> 63).cast_unsigned()
+}
+
+/// Where a step leads.
+fn stepped(from: u64, step: u64) -> u64 {
+    from.wrapping_add((step >> 1) ^ (step & 1).wrapping_neg())
 }
 
 /// Seven bits a byte, the low ones first; the high bit says that more follow.
@@ -585,6 +653,80 @@ mod tests {
         assert_eq!(builder.finish(AT, AT), expected);
     }
 
+    fn lanes_of(bytes: &[u8]) -> Vec<Vec<LaneId>> {
+        let frame = Frame::read(bytes, AT).unwrap();
+        frame.verify().unwrap();
+        let entries = frame.entries().map(Result::unwrap);
+        let lanes = entries.filter_map(|entry| match entry {
+            Entry::Event(event) => Some(event.lanes.to_vec()),
+            _ => None,
+        });
+        lanes.collect()
+    }
+
+    fn wanted_by(builder: &mut Builder, lanes: &[LaneId]) {
+        let (schema, at) = (EventSchema::CloudEvents, Timestamp::EPOCH);
+        builder.event(schema, at, None, lanes, b"{}");
+    }
+
+    #[test]
+    fn lanes_that_repeat_are_written_once_and_near_ones_take_a_byte() {
+        let lane = |number: u64| LaneId(65_535 << 48 | number);
+        let near: Vec<_> = (1..=500).map(lane).collect();
+        let back: Vec<_> = near.iter().rev().copied().collect();
+        let far = vec![LaneId(0), LaneId(u64::MAX), LaneId(1 << 63), lane(7)];
+        let lists = [near.clone(), near.clone(), back, vec![], vec![], far, near];
+
+        let mut builder = Builder::new();
+        let mut sizes = Vec::new();
+        for lanes in &lists {
+            let before = builder.size();
+            wanted_by(&mut builder, lanes);
+            sizes.push(builder.size() - before);
+        }
+        assert_eq!(lanes_of(builder.finish(AT, AT)), lists);
+        assert!(sizes[0] < 560 && sizes[2] < 560, "{sizes:?}");
+        assert!(sizes[1] < 32 && sizes[4] < 32, "{sizes:?}");
+    }
+
+    #[test]
+    fn lanes_that_were_taken_back_are_not_referred_to() {
+        let mut builder = Builder::new();
+        wanted_by(&mut builder, &[LaneId(1)]);
+        let mark = builder.mark();
+        wanted_by(&mut builder, &[LaneId(2), LaneId(3)]);
+        builder.rewind(mark);
+        wanted_by(&mut builder, &[LaneId(2), LaneId(3)]);
+        let expected = [vec![LaneId(1)], vec![LaneId(2), LaneId(3)]];
+        assert_eq!(lanes_of(builder.finish(AT, AT)), expected);
+
+        builder.clear();
+        wanted_by(&mut builder, &[LaneId(2), LaneId(3)]);
+        assert_eq!(lanes_of(builder.finish(AT, AT)), expected[1..]);
+    }
+
+    #[test]
+    fn events_of_the_formats_before_are_read() {
+        let mut builder = Builder::new();
+        let lanes = [LaneId(7 << 48 | 1), LaneId(7 << 48 | 2)];
+        for trace in [None, Some(TraceContext::sampled([3; 16], [4; 8]))] {
+            builder.bytes.extend_from_slice(b"{}");
+            // As format 1 wrote it, and format 2 with a trace context.
+            builder.skeleton.push(4);
+            builder.skeleton.push(trace.map_or(1, |_| 1 | TRACED));
+            let trace = trace.map_or(Vec::new(), |trace| trace.to_bytes().to_vec());
+            builder.skeleton.extend(trace);
+            builder.skeleton.extend([0; 8]);
+            let crc = crc32fast::hash(b"{}").to_le_bytes();
+            builder.skeleton.extend(crc);
+            builder.skeleton.extend([2, 2]);
+            for lane in lanes {
+                varint(&mut builder.skeleton, lane.0);
+            }
+        }
+        assert_eq!(lanes_of(builder.finish(AT, AT)), [lanes, lanes]);
+    }
+
     #[test]
     fn a_frame_of_another_address_is_stale() {
         let mut builder = sample();
@@ -646,8 +788,15 @@ mod tests {
         fn any_number_survives_its_short_form(value: u64) {
             let mut bytes = Vec::new();
             varint(&mut bytes, value);
-            let mut entries = Entries { at: AT, bodies: &[], body_at: 0, rest: &bytes };
+            let mut entries = Entries {
+                at: AT, bodies: &[], body_at: 0, rest: &bytes, lanes: SmallVec::new(),
+            };
             prop_assert_eq!(entries.varint(), Some(value));
+        }
+
+        #[test]
+        fn any_step_leads_where_it_should(from: u64, to: u64) {
+            prop_assert_eq!(stepped(from, step(from, to)), to);
         }
     }
 }

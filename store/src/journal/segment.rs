@@ -21,7 +21,7 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 /// The header has a block of its own, so that no frame shares a sector with it.
 pub(crate) const HEADER_BLOCK: u64 = 4096;
 /// The format of segments that this program writes, and the newest it reads.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"GRIDPOST";
 const HEADER_BYTES: usize = 64;

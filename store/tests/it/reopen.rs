@@ -137,14 +137,14 @@ fn a_segment_of_a_newer_format_is_refused_with_its_name() {
         error,
         OpenError::NewerFormat {
             found: 9,
-            supported: 2,
+            supported: 3,
             ..
         }
     ));
     let said = error.to_string();
     assert!(said.contains(segment.to_str().unwrap()), "{said}");
     assert!(
-        said.contains("format version 9") && said.contains("up to 2"),
+        said.contains("format version 9") && said.contains("up to 3"),
         "{said}"
     );
 }

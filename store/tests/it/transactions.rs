@@ -1,9 +1,9 @@
 //! What one write may do, and what is left of one that failed.
 
 use gridpost_model::subscription::LaneId;
-use gridpost_store::{Scan, StoreError, WriteError};
+use gridpost_store::{Position, Scan, StoreError, WriteError};
 
-use crate::support::{HERE, Place, ROWS, event, events, get, put, wait};
+use crate::support::{EVERYTHING, HERE, Place, ROWS, event, events, get, put, wait};
 
 #[test]
 fn what_was_answered_is_visible() {
@@ -89,6 +89,48 @@ fn a_transaction_beyond_the_bound_is_refused_whole() {
     assert_eq!(get(&store, "a"), None);
     put(&store, "a", "1").unwrap();
 }
+
+#[test]
+fn section_8_3_a_batch_within_the_documented_quotas_is_kept_and_one_far_beyond_is_refused() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    let lane = |number: u64| LaneId(HERE_LANES | number);
+    // Every subscription wants every event; or each event is wanted by others.
+    let same: Vec<Vec<_>> = vec![(0..500).map(lane).collect(); 5_000];
+    let others: Vec<Vec<_>> = (0..5_000_u64)
+        .map(|event| (0..500).map(|n| lane(n * 3 + event % 7)).collect())
+        .collect();
+    for batch in [same, others] {
+        let expected = batch[4_999].clone();
+        let written = wait(store.write(HERE, move |txn| {
+            for (number, lanes) in (0..).zip(&batch) {
+                txn.append(event(number, 200), lanes);
+            }
+            Ok::<_, StoreError>(())
+        }));
+        written.unwrap();
+        let last = LaneId(expected[499].0);
+        let mut wanted = |lanes: &[LaneId]| lanes.contains(&last);
+        let kept = store.read_events(Position::START, EVERYTHING, &mut wanted);
+        let kept = kept.unwrap().events;
+        assert_eq!(kept[kept.len() - 1].lanes.as_slice(), expected);
+    }
+    assert_eq!(events(&store).len(), 10_000);
+
+    let far_beyond: Vec<_> = (0..10_000).map(lane).collect();
+    let refused = wait(store.write(HERE, move |txn| {
+        for number in 0..500 {
+            txn.append(event(number, 200), &far_beyond);
+        }
+        Ok::<_, StoreError>(())
+    }));
+    let refused = refused.unwrap_err().into_inner();
+    assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
+    assert_eq!(events(&store).len(), 10_000);
+}
+
+/// The high bytes of the lanes of a partition.
+const HERE_LANES: u64 = 65_535 << 48;
 
 #[test]
 fn partitions_do_not_see_each_other() {
