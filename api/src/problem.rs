@@ -77,6 +77,7 @@ impl Refusal {
             Unauthenticated::Missing => "AuthenticationFailed",
             Unauthenticated::Invalid => "InvalidAuthenticationToken",
             Unauthenticated::Expired => "ExpiredAuthenticationToken",
+            Unauthenticated::OtherAudience => "InvalidAuthenticationTokenAudience",
         };
         let challenge = format!(
             "Bearer authorization_uri=\"{base}/adfs\", error=\"invalid_token\", \
@@ -324,6 +325,12 @@ impl PublishRefusal {
 impl From<&PublishError> for PublishRefusal {
     fn from(error: &PublishError) -> Self {
         match error {
+            PublishError::TooLarge(error) => {
+                let message = format!(
+                    "The events are too many for the event subscriptions that want them: {error}. Publish fewer at once."
+                );
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", message)
+            }
             PublishError::NotStored(error) => {
                 // The store tells of a full disk once; this would be a line for each batch.
                 tracing::debug!("a batch was not stored: {error}");
@@ -381,6 +388,21 @@ mod tests {
                 "details": [{"code": "ResourceNotFound", "message": text}],
             }})
         );
+    }
+
+    #[tokio::test]
+    async fn section_2_6_what_is_too_large_to_be_stored_is_413_and_asks_for_no_retry() {
+        let error = StoreError::TooLarge {
+            size_bytes: 9,
+            limit_bytes: 8,
+        };
+        let publish = PublishError::from(error);
+        let refused = PublishRefusal::from(&publish).answer_as("1", Timestamp::EPOCH);
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(!refused.headers().contains_key(header::RETRY_AFTER));
+        let body = body(refused).await;
+        assert_eq!(body["error"]["code"], "RequestEntityTooLarge");
+        assert_eq!(body["error"]["details"][0]["code"], "PayloadTooLarge");
     }
 
     #[tokio::test]

@@ -17,9 +17,21 @@ use crate::intake::{Intake, IntakeKind};
 /// A batch was not accepted; nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
+    /// The events, with the event subscriptions that want them, are more than is kept at once. It will be so next time.
+    #[error("the batch is too large")]
+    TooLarge(#[source] StoreError),
     /// The store did not take it.
     #[error("the batch was not stored")]
-    NotStored(#[from] StoreError),
+    NotStored(#[source] StoreError),
+}
+
+impl From<StoreError> for PublishError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { .. } => Self::TooLarge(error),
+            error => Self::NotStored(error),
+        }
+    }
 }
 
 impl Grid {
