@@ -153,6 +153,17 @@ impl Change {
     }
 }
 
+/// The pause that an answer asks for. Destinations date by their own clocks, so a date is judged by the clock of others.
+pub(crate) fn asked_pause(received: &Received, wall: Timestamp) -> Duration {
+    let Received::Answered(response) = received else {
+        return Duration::ZERO;
+    };
+    let header = response.headers.get(RETRY_AFTER);
+    header
+        .and_then(|value| value.to_str().ok())
+        .map_or(Duration::ZERO, |text| retry::asked_pause(text, wall))
+}
+
 /// What follows from what came back, for an event of the job. `jitter` is one for the whole job, so that events that
 /// went together fall due together.
 pub(crate) fn judge(
@@ -160,6 +171,7 @@ pub(crate) fn judge(
     job: &Job,
     item: &Item,
     received: &Received,
+    asked: Duration,
     jitter: f64,
     now: Timestamp,
 ) -> (Verdict, Outcome, Option<u16>) {
@@ -176,14 +188,6 @@ pub(crate) fn judge(
             let outcome = Outcome::of_failure(failure);
             (Answer::Said(outcome), outcome, None)
         }
-    };
-    let asked = match received {
-        Received::Answered(response) => response
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .map_or(Duration::ZERO, |text| retry::asked_pause(text, now)),
-        Received::Failed(_) => Duration::ZERO,
     };
     let attempt = Attempt {
         number: item.history.attempts + 1,

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use gridpost_model::time::Sleep;
 use gridpost_model::{Clock, Event, Timestamp};
@@ -156,7 +157,8 @@ impl Worker {
             Received::Answered(response) if (200..=204).contains(&response.status.as_u16()) => 0.0,
             _ => self.lane.shared.chance.fraction(),
         };
-        let attempts = attempts(plan, job, &received, Some(&exchange), jitter, now);
+        let asked = settle::asked_pause(&received, self.lane.shared.clock.wall());
+        let attempts = attempts(plan, job, &received, Some(&exchange), asked, jitter, now);
         if self.lane.shared.tail.is_listened() {
             self.tell(plan, job, &attempts, now);
         }
@@ -195,7 +197,7 @@ impl Worker {
                 detail: "a defect of Gridpost ended the attempt".to_owned(),
             });
             let jitter = lane.shared.chance.fraction();
-            let attempts = attempts(&plan, &job, &received, None, jitter, now);
+            let attempts = attempts(&plan, &job, &received, None, Duration::ZERO, jitter, now);
             settle::failed(&lane, &plan, &job, attempts, now);
         };
         // In a task of its own: a second panic while this one is carried on would end the process.
@@ -348,11 +350,13 @@ fn attempts(
     job: &Job,
     received: &Received,
     exchange: Option<&Arc<Exchange>>,
+    asked: Duration,
     jitter: f64,
     now: Timestamp,
 ) -> Vec<Attempted> {
     let attempt = |item: &Item| {
-        let (verdict, outcome, status) = settle::judge(plan, job, item, received, jitter, now);
+        let (verdict, outcome, status) =
+            settle::judge(plan, job, item, received, asked, jitter, now);
         Attempted {
             at: job.started,
             event_id: item.event.id.to_string(),
