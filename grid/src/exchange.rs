@@ -17,7 +17,7 @@ pub const BODY_KEPT: usize = 4 << 10;
 const HEAD_KEPT: usize = 4 << 10;
 
 /// What stands where a secret was.
-const MASK: &str = "•••";
+pub(crate) const MASK: &str = "•••";
 
 /// What was sent and what came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ fn plain(name: &header::HeaderName, value: &HeaderValue) -> Box<str> {
 }
 
 /// Whether a header carries a secret: marked so, named so by the subscription, or by its name.
-fn is_secret(name: &str, value: &HeaderValue, named: &[&str]) -> bool {
+pub(crate) fn is_secret(name: &str, value: &HeaderValue, named: &[&str]) -> bool {
     const TELLING: [&str; 8] = [
         "authorization",
         "cookie",

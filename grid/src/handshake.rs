@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::Inner;
 use crate::confirm::Handshaking;
+use crate::destination::attributes::Taken;
 use crate::outbound::{Failure, Outcome, Request, Response, SigningKey};
 use crate::proposal::{ORIGIN, Proposal};
 use crate::subscriptions::SubscribeError;
@@ -104,12 +105,14 @@ async fn exchange(
         })?;
     let clock = &inner.settings.clock;
     let at = clock.now();
-    let request = Request {
+    let mut request = Request {
         method: method.clone(),
         endpoint,
-        headers: headers.clone(),
+        headers,
         body: body.clone(),
     };
+    add_attributes(&proposal.hook, &mut request);
+    let headers = request.headers.clone();
     let outcome = send(inner, &proposal.hook, request).await;
     let took = clock.now().since(at);
     let url = proposal.hook.base_url();
@@ -117,6 +120,12 @@ async fn exchange(
         at, took, &method, url, &headers, &body, &outcome,
     ));
     Ok(outcome)
+}
+
+/// Adds the delivery attributes that are the same in every request: endpoints ask for them before they listen.
+pub(crate) fn add_attributes(hook: &WebHook, request: &mut Request) {
+    // The others are of an event, and there is none.
+    let _of_events = Taken::sort(&hook.attributes, &mut request.headers);
 }
 
 /// Sends a request that is no event, with the token that the endpoint asks for.

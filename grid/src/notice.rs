@@ -35,12 +35,13 @@ pub(crate) fn send(inner: &Arc<Inner>, deleted: &Arc<EventSubscription>) {
     let Some((headers, body)) = notice(inner, deleted) else {
         return;
     };
-    let request = Request {
+    let mut request = Request {
         method: Method::POST,
         endpoint,
         headers,
         body,
     };
+    handshake::add_attributes(&hook, &mut request);
     let name = deleted.name.clone();
     let sending = Sending::begin(inner);
     let task = async move {

@@ -1,6 +1,7 @@
 //! What was said in a handshake, for the person whose endpoint did not agree.
 //!
-//! Promise: everything that was sent and came back, but for the endpoint's secret query and the rest of a long body.
+//! Promise: everything that was sent and came back, but for secrets (the endpoint's query, credentials, secret delivery
+//! attributes) and the rest of a long body.
 //! Not here: what is made of it (`handshake`).
 
 use std::fmt;
@@ -10,6 +11,7 @@ use gridpost_model::Timestamp;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
+use crate::exchange::{MASK, is_secret};
 use crate::outbound::Outcome;
 
 /// How much of an answer's body is shown.
@@ -105,10 +107,11 @@ fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
+            let text = match is_secret(name.as_str(), value, &[]) {
+                true => MASK.into(),
+                false => String::from_utf8_lossy(value.as_bytes()),
+            };
+            (name.to_string(), text.into_owned())
         })
         .collect()
 }

@@ -15,8 +15,11 @@ use gridpost_grid::subscriptions::{
 };
 use gridpost_grid::transcript::Answer;
 use gridpost_model::filter::Refusal;
-use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
-use gridpost_model::{Clock as _, Filter, Secret};
+use gridpost_model::subscription::{
+    AttributeValue, DeliveryAttribute, DeliverySchema, EventSubscription, ProvisioningState,
+    WebHook,
+};
+use gridpost_model::{Clock as _, Destination, Filter, Secret};
 use gridpost_store::Partition;
 use http::Method;
 
@@ -79,6 +82,74 @@ async fn section_4_1_an_endpoint_that_answers_the_code_is_subscribed_at_once() {
     assert_eq!(question.header("aeg-subscription-name"), "ES1");
     assert_eq!(question.header("accept"), "");
     assert_eq!(question.json()[0]["topic"], communication().id.as_str());
+}
+
+/// A subscription that sends a secret header, a plain one, and one of the event.
+fn guarded(url: String) -> SubscriptionSpec {
+    let fixed = |name: &str, value: &str, is_secret| DeliveryAttribute {
+        name: name.into(),
+        value: AttributeValue::Static {
+            value: Secret::new(value),
+            is_secret,
+        },
+    };
+    let of_the_event = DeliveryAttribute {
+        name: "x-subject".into(),
+        value: AttributeValue::Dynamic {
+            source_field: "subject".into(),
+        },
+    };
+    let mut spec = SubscriptionSpec::to(url.clone());
+    spec.destination = Destination::WebHook(WebHook {
+        attributes: vec![
+            fixed("x-shop-pass", "hunter2", true),
+            fixed("x-shop", "berlin", false),
+            of_the_event,
+        ],
+        ..WebHook::new(url)
+    });
+    spec
+}
+
+#[tokio::test]
+async fn section_4_1_what_guards_an_endpoint_is_sent_with_the_question_and_with_the_notice() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|seen| match seen.header("x-shop-pass") {
+        "hunter2" => Reply::agreeing(seen),
+        _ => Reply::status(401),
+    })
+    .await;
+    for schema in [DeliverySchema::EventGrid, DeliverySchema::CloudEvents] {
+        let spec = SubscriptionSpec {
+            delivery_schema: schema,
+            ..guarded(endpoint.url())
+        };
+        let (made, _) = world.put("es1", spec).await.unwrap();
+        assert_eq!(made.state, ProvisioningState::Succeeded);
+    }
+    let source = communication().id;
+    let deleted = world.grid.delete_event_subscription(&source, "es1").await;
+    assert!(deleted.unwrap());
+    until("the notice arrives", || endpoint.seen().len() == 3).await;
+    for seen in endpoint.seen() {
+        let found = ["x-shop-pass", "x-shop", "x-subject"].map(|name| seen.header(name));
+        assert_eq!(found, ["hunter2", "berlin", ""]);
+    }
+}
+
+#[tokio::test]
+async fn section_4_1_a_transcript_shows_that_a_secret_was_sent_and_not_which() {
+    let world = World::start();
+    let endpoint = Endpoint::start(|_| Reply::status(500)).await;
+    let refused = world.put("es1", guarded(endpoint.url())).await.unwrap_err();
+    let SubscribeError::HandshakeFailed { transcript, .. } = refused else {
+        panic!("{refused}");
+    };
+    let headers = &transcript.exchanges[0].headers;
+    let value = |name| headers.iter().find(|(found, _)| found == name).unwrap();
+    assert_eq!(value("x-shop-pass").1, "•••");
+    assert_eq!(value("x-shop").1, "berlin");
+    assert!(!transcript.to_string().contains("hunter2"));
 }
 
 #[tokio::test]
