@@ -1,11 +1,13 @@
 //! What a client says of an event subscription, whole or in part.
 //!
-//! Promise: a patch changes what it names and nothing else, also inside the filter and the retry policy.
+//! Promise: a patch changes what it names and nothing else, also inside the filter and the retry policy. A secret that is
+//! sent back the way it is shown, without its value, stays, whatever the kind of the destination.
 //! Not here: what may be said (`validation`), what is done about it (`subscriptions`).
 
 use gridpost_model::filter::AdvancedFilter;
 use gridpost_model::subscription::{
-    DeadLetterDestination, DeliverySchema, Destination, EventSubscription, WebHook,
+    AttributeValue, DeadLetterDestination, DeliveryAttribute, DeliverySchema, Destination,
+    EventSubscription, WebHook,
 };
 use gridpost_model::{Filter, RetryPolicy, Timestamp};
 
@@ -48,6 +50,15 @@ impl SubscriptionSpec {
         }
     }
 
+    /// Fills in the secrets that were sent back as they are shown, for a destination of the same kind.
+    pub(crate) fn keep_secrets(&mut self, before: &Destination) {
+        if self.destination.kind() != before.kind() {
+            return;
+        }
+        let attributes = self.destination.attributes_mut().into_iter().flatten();
+        attributes.for_each(|one| keep_secret(one, before.attributes()));
+    }
+
     pub(crate) fn of(one: &EventSubscription) -> Self {
         Self {
             destination: one.destination.clone(),
@@ -58,6 +69,24 @@ impl SubscriptionSpec {
             retry_policy: one.retry_policy,
             dead_letter: one.dead_letter.clone(),
         }
+    }
+}
+
+fn keep_secret(new: &mut DeliveryAttribute, before: &[DeliveryAttribute]) {
+    let AttributeValue::Static {
+        value,
+        is_secret: true,
+    } = &mut new.value
+    else {
+        return;
+    };
+    let known = before
+        .iter()
+        .find(|one| one.name.eq_ignore_ascii_case(&new.name));
+    if value.reveal().is_empty()
+        && let Some(AttributeValue::Static { value: kept, .. }) = known.map(|one| &one.value)
+    {
+        *value = kept.clone();
     }
 }
 
@@ -159,6 +188,9 @@ fn set<T>(value: &mut T, new: Option<T>) {
 
 #[cfg(test)]
 mod tests {
+    use gridpost_model::Secret;
+    use gridpost_model::subscription::{AzureFunction, Batch, MessageEntity};
+
     use super::*;
 
     fn before() -> SubscriptionSpec {
@@ -205,6 +237,52 @@ mod tests {
             }
         );
         assert_eq!(after.labels, ["l1"]);
+    }
+
+    fn destinations(value: &str) -> [Destination; 5] {
+        let attributes = vec![DeliveryAttribute {
+            name: "X-Pass".into(),
+            value: AttributeValue::Static {
+                value: Secret::new(value),
+                is_secret: true,
+            },
+        }];
+        let entity = MessageEntity {
+            resource_id: "/subscriptions/s".parse().unwrap(),
+            attributes: attributes.clone(),
+        };
+        [
+            Destination::WebHook(WebHook {
+                attributes: attributes.clone(),
+                ..WebHook::default()
+            }),
+            Destination::AzureFunction(AzureFunction {
+                resource_id: "/subscriptions/s".parse().unwrap(),
+                batch: Batch::default(),
+                attributes,
+            }),
+            Destination::ServiceBusQueue(entity.clone()),
+            Destination::ServiceBusTopic(entity.clone()),
+            Destination::EventHub(entity),
+        ]
+    }
+
+    #[test]
+    fn a_secret_that_is_sent_back_as_it_is_shown_stays_and_a_new_one_is_taken() {
+        let befores = destinations("s3cret");
+        for (sent, expected) in [("", "s3cret"), ("new", "new")] {
+            let all = destinations(sent).into_iter().zip(destinations(expected));
+            for ((sent, expected), known) in all.zip(&befores) {
+                let mut spec = before();
+                spec.destination = sent;
+                spec.keep_secrets(known);
+                assert_eq!(spec.destination, expected);
+            }
+        }
+        let mut spec = before();
+        spec.destination = destinations("")[0].clone();
+        spec.keep_secrets(&befores[1]);
+        assert_eq!(spec.destination, destinations("")[0], "another kind");
     }
 
     #[test]

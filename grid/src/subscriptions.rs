@@ -267,13 +267,16 @@ impl Inner {
         self: &Arc<Self>,
         source: Source,
         name: &str,
-        spec: SubscriptionSpec,
+        mut spec: SubscriptionSpec,
     ) -> Result<(Arc<EventSubscription>, Created), SubscribeError> {
         let now = self.settings.clock.now();
         let input = self.registry.read().input_schema(&source.id);
         validation::check_schemas(input, spec.delivery_schema)?;
-        let spec = validation::check(spec, source.kind, now, self.delivery.client())?;
         let before = self.registry.read().subscription(&source.id, name).cloned();
+        if let Some(before) = &before {
+            spec.keep_secrets(&before.destination);
+        }
+        let spec = validation::check(spec, source.kind, now, self.delivery.client())?;
         let lane = match before
             .as_ref()
             .filter(|one| one.state != ProvisioningState::Failed)

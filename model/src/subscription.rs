@@ -85,6 +85,18 @@ impl Destination {
         }
     }
 
+    /// The same, to be changed; `None` for what takes none.
+    pub fn attributes_mut(&mut self) -> Option<&mut Vec<DeliveryAttribute>> {
+        match self {
+            Self::WebHook(hook) => Some(&mut hook.attributes),
+            Self::AzureFunction(function) => Some(&mut function.attributes),
+            Self::ServiceBusQueue(entity)
+            | Self::ServiceBusTopic(entity)
+            | Self::EventHub(entity) => Some(&mut entity.attributes),
+            Self::StorageQueue(_) => None,
+        }
+    }
+
     /// `endpointType`.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! Functions: webhooks whose URL the configuration has.
 
 use gridpost_grid::connections::Connections;
-use gridpost_grid::subscriptions::{SubscribeError, SubscriptionSpec};
-use gridpost_model::subscription::{AzureFunction, Batch};
+use gridpost_grid::subscriptions::{SubscribeError, SubscriptionPatch, SubscriptionSpec};
+use gridpost_model::subscription::{AttributeValue, AzureFunction, Batch, DeliveryAttribute};
 use gridpost_model::{Destination, Secret};
 
 use crate::endpoint::{Endpoint, Reply};
@@ -20,11 +20,19 @@ fn world(endpoint: &Endpoint) -> World {
 }
 
 async fn subscribe(world: &World, function: &str) -> Result<(), SubscribeError> {
+    subscribe_with(world, function, Vec::new()).await
+}
+
+async fn subscribe_with(
+    world: &World,
+    function: &str,
+    attributes: Vec<DeliveryAttribute>,
+) -> Result<(), SubscribeError> {
     let mut spec = SubscriptionSpec::to("https://unused.example");
     spec.destination = Destination::AzureFunction(AzureFunction {
         resource_id: function.parse().unwrap(),
         batch: Batch::default(),
-        attributes: Vec::new(),
+        attributes,
     });
     let made = world
         .grid
@@ -61,6 +69,50 @@ async fn section_6_a_function_is_asked_and_sent_to_as_a_webhook_is_and_told_of_t
     );
     until("the notice arrives", || endpoint.seen().len() == 3).await;
     assert_eq!(kinds(&endpoint)[2], "SubscriptionDeletion");
+}
+
+#[tokio::test]
+async fn section_3_3_a_function_s_secret_that_is_sent_back_as_it_is_shown_stays() {
+    let endpoint = Endpoint::agreeing().await;
+    let world = world(&endpoint);
+    let secret = |value: &str| DeliveryAttribute {
+        name: "x-pass".into(),
+        value: AttributeValue::Static {
+            value: Secret::new(value),
+            is_secret: true,
+        },
+    };
+    let put = |value| subscribe_with(&world, FUNCTION, vec![secret(value)]);
+    let refused = put("").await.unwrap_err();
+    assert!(matches!(refused, SubscribeError::Invalid(_)), "{refused}");
+    put("hunter2").await.unwrap();
+    put("").await.unwrap();
+
+    let mut destination = world
+        .grid
+        .event_subscription(&communication().id, "es1")
+        .unwrap()
+        .destination
+        .clone();
+    *destination.attributes_mut().unwrap() = vec![secret("")];
+    let patch = SubscriptionPatch {
+        destination: Some(destination),
+        ..SubscriptionPatch::default()
+    };
+    let source = communication().id;
+    let patched = world
+        .grid
+        .patch_event_subscription(&source, "es1", patch)
+        .await;
+    let kept = patched.unwrap().destination.attributes().to_vec();
+    assert_eq!(kept, [secret("hunter2")]);
+    let questions: Vec<_> = endpoint.seen();
+    assert_eq!(questions.len(), 3);
+    assert!(
+        questions
+            .iter()
+            .all(|one| one.header("x-pass") == "hunter2")
+    );
 }
 
 #[tokio::test]
