@@ -53,6 +53,7 @@ pub(crate) struct Visit {
 pub(crate) struct Handshaking {
     inner: Arc<Inner>,
     lane: LaneId,
+    token: Secret,
 }
 
 impl Handshaking {
@@ -68,7 +69,7 @@ impl Handshaking {
         }
         let (token, name) = (proposal.token.clone(), proposal.name.clone());
         let visit = Visit {
-            token,
+            token: token.clone(),
             name,
             source: source.clone(),
             visited: false,
@@ -77,6 +78,7 @@ impl Handshaking {
         Some(Self {
             inner: Arc::clone(inner),
             lane: proposal.lane,
+            token,
         })
     }
 
@@ -111,7 +113,14 @@ impl Handshaking {
 
 impl Drop for Handshaking {
     fn drop(&mut self) {
-        self.inner.registry.handshakes.lock().remove(&self.lane);
+        let mut open = self.inner.registry.handshakes.lock();
+        // The next handshake of the lane may have been entered since this one was left.
+        if open
+            .get(&self.lane)
+            .is_some_and(|visit| visit.token == self.token)
+        {
+            open.remove(&self.lane);
+        }
     }
 }
 
