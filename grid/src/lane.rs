@@ -430,6 +430,8 @@ impl Lane {
     pub(crate) fn shut(&self) {
         let mut state = self.lock();
         state.gate = Gate::Shut;
+        // It may have rung already. Whoever opens the lane again sets another.
+        state.alarm = None;
         let parked = std::mem::take(&mut state.parked);
         drop(state);
         self.drained.notify_waiters();
