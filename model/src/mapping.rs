@@ -1,6 +1,7 @@
 //! What a topic or a domain takes in, and how events of their publishers' own shape become events.
 //!
-//! Promise: a mapping that passed `check` names at least one thing per entry, and every name is short enough to keep.
+//! Promise: in a mapping that passed `check` no name is empty and every text is short enough to keep. An entry may name
+//! nothing and is then as good as absent: the command line of the service sends every entry, most of them empty.
 //! Not here: applying it to a body (`api`), its place in a resource (`api::arm`), keeping it (`grid`).
 //! Source: reference event-grid 1.3.
 
