@@ -7,6 +7,7 @@
 
 mod carrier;
 mod crash;
+mod identity;
 mod opt_out;
 mod receive;
 mod resources;
