@@ -119,10 +119,7 @@ fn settle(
 ) -> Result<(), ChatError> {
     let mut members = Vec::with_capacity(people.len());
     for person in people {
-        let member = Member {
-            person: person.clone(),
-            added: thread.created,
-        };
+        let member = Member::joining(thread, person.clone(), thread.created);
         add_member(scene.txn, scene.resource(), thread, &member)?;
         members.push(member);
     }

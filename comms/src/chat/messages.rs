@@ -81,7 +81,7 @@ impl Chat<'_> {
         self.may(Act::TakePart)?;
         let size = page_size(size)?;
         let window = self.window(thread)?;
-        let from = since.map_or(0, first_of).max(window.from);
+        let from = since.map_or(0, millis).max(window.from);
         let before = before.unwrap_or(u64::MAX).min(window.before);
         let scan = Scan::from((self.resource(), thread, from))
             .to((self.resource(), thread, before))
@@ -155,7 +155,7 @@ impl Chat<'_> {
     fn window(&self, thread: &str) -> Result<Window, ChatError> {
         match self.as_member(thread) {
             Ok((_, member)) => Ok(Window {
-                from: first_of(member.sees_from()),
+                from: member.sees_from(),
                 before: u64::MAX,
             }),
             Err(ChatError::Forbidden) => {
@@ -166,18 +166,13 @@ impl Chat<'_> {
                     .get(&tables::FORMER_MEMBERS, partition, key)?;
                 let former = former.ok_or(ChatError::Forbidden)?;
                 Ok(Window {
-                    from: first_of(former.member.sees_from()),
-                    before: millis(former.removed) + 1,
+                    from: former.member.sees_from(),
+                    before: former.last + 1,
                 })
             }
             Err(error) => Err(error),
         }
     }
-}
-
-/// The first id of a moment: ids are whole milliseconds, so those of the millisecond it falls into count too.
-fn first_of(moment: Timestamp) -> u64 {
-    millis(moment)
 }
 
 fn check_text(text: &str) -> Result<(), ChatError> {
@@ -263,7 +258,7 @@ fn change(
     match &mut message.content {
         Content::Said { by, .. } if *by == *user => (),
         // What is before a member's time does not exist for it.
-        _ if id < first_of(member.sees_from()) => return Err(ChatError::NoMessage),
+        _ if id < member.sees_from() => return Err(ChatError::NoMessage),
         _ => return Err(ChatError::Forbidden),
     }
     if message.deleted.is_some() {

@@ -172,10 +172,7 @@ fn add(
         return Err(too_many());
     }
     for person in &people {
-        let member = Member {
-            person: person.clone(),
-            added: scene.now,
-        };
+        let member = Member::joining(&thread, person.clone(), scene.now);
         add_member(scene.txn, scene.resource(), &mut thread, &member)?;
         members.push(member);
     }
@@ -206,12 +203,12 @@ fn remove(
     // Those who were there when it happened, and so also whoever is removed.
     let present = members(scene.txn, scene.resource(), &thread.id)?;
     let people = vec![member.person.clone()];
-    remove_member(scene.txn, scene.resource(), &mut thread, member, scene.now)?;
     let content = Content::ParticipantsRemoved {
         by: by.clone(),
         people: people.clone(),
     };
     put_message(scene, &mut thread, content)?;
+    remove_member(scene.txn, scene.resource(), &mut thread, member)?;
     put_thread(scene.txn, scene.resource(), &thread)?;
     let what = What::ParticipantsRemoved(people);
     scene.announce(&thread, by, millis(scene.now), others(&present, by), what)?;

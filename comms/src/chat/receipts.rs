@@ -52,7 +52,7 @@ impl Chat<'_> {
             check_size(&found)?;
             let key = (resource, thread.as_str(), message);
             let is_there = scene.txn.get(&tables::CHAT_MESSAGES, key)?.is_some();
-            if !is_there || message < millis(member.sees_from()) {
+            if !is_there || message < member.sees_from() {
                 return Err(ChatError::NoMessage);
             }
             let key = (resource, thread.as_str(), user.as_str());

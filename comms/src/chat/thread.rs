@@ -99,12 +99,23 @@ pub struct Member {
     pub person: Person,
     /// Since when.
     pub added: Timestamp,
+    /// The first message id that could be given since. Ids may run ahead of the clock, so the moment does not tell.
+    pub(crate) first: u64,
 }
 
 impl Member {
-    /// The first moment whose messages this member sees.
-    pub(crate) fn sees_from(&self) -> Timestamp {
-        self.person.share_history_time.unwrap_or(self.added)
+    /// Somebody who comes into a thread now.
+    pub(crate) fn joining(thread: &Thread, person: Person, now: Timestamp) -> Self {
+        Self {
+            person,
+            added: now,
+            first: millis(now).max(thread.newest + 1),
+        }
+    }
+
+    /// The first message id this member sees.
+    pub(crate) fn sees_from(&self) -> u64 {
+        self.person.share_history_time.map_or(self.first, millis)
     }
 }
 
@@ -112,7 +123,8 @@ impl Member {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Former {
     pub(crate) member: Member,
-    pub(crate) removed: Timestamp,
+    /// The last message id it sees: the one that tells of its removal.
+    pub(crate) last: u64,
 }
 
 /// What lists a thread under its member.
@@ -191,19 +203,19 @@ pub(crate) fn add_member(
     Ok(())
 }
 
-/// Takes a member out. What it read is forgotten; until when it may read on is remembered.
+/// Takes a member out, after the message that tells of it. What it read is forgotten; how far it may read on is
+/// remembered.
 pub(crate) fn remove_member(
     txn: &mut Txn<'_>,
     resource: &str,
     thread: &mut Thread,
     member: Member,
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     let id = member.person.id.clone();
     unlist_member(txn, resource, &thread.id, &id)?;
     let former = Former {
         member,
-        removed: now,
+        last: thread.newest,
     };
     let key = (resource, thread.id.as_str(), id.as_str());
     txn.put(&tables::FORMER_MEMBERS, key, &former)?;

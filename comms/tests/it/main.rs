@@ -6,6 +6,7 @@
 )]
 
 mod carrier;
+mod chat;
 mod crash;
 mod identity;
 mod opt_out;

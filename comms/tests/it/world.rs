@@ -168,7 +168,7 @@ impl World {
     /// Every event that was staged, in order.
     pub(crate) fn events(&self) -> Vec<Value> {
         let limit = ReadLimit {
-            events: 10_000,
+            events: 50_000,
             kept_bytes: 64 << 20,
             scanned_bytes: 256 << 20,
         };
