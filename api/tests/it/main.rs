@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod arm;
+mod chat;
+mod chat_rights;
 mod delivery_options;
 mod domains;
 mod identity;
