@@ -265,6 +265,42 @@ async fn management_5_system_topics_and_topic_types_have_their_codes() {
 }
 
 #[tokio::test]
+async fn section_3_1_topics_and_domains_have_topic_types_and_say_which_event_types_they_know() {
+    let stack = Stack::start().await;
+    let manager = with_group(&stack).await;
+    let domain = TOPIC.replace("/topics/", "/domains/");
+    for source in [TOPIC.to_owned(), domain] {
+        let types = format!("{source}/providers/Microsoft.EventGrid/eventTypes");
+        manager.ask("GET", &types, NOTHING).await.json_of(404);
+        manager.put(&source, json!({})).await;
+        assert_eq!(manager.get(&types).await, json!({"value": []}));
+        let info = json!({"kind": "Inline", "inlineEventTypes": {
+            "Shop.Ordered": {"description": "An order", "displayName": "Ordered"},
+        }});
+        manager
+            .put(&source, json!({"properties": {"eventTypeInfo": info}}))
+            .await;
+        let known = manager.get(&types).await;
+        assert_eq!(known["value"][0]["name"], "Shop.Ordered");
+        assert_eq!(known["value"][0]["properties"]["description"], "An order");
+        let topic = format!("{source}/providers/Microsoft.EventGrid/extensionTopics/default");
+        let found = manager.get(&topic).await;
+        assert_eq!(found["properties"]["systemTopic"], NOTHING);
+    }
+    let types = "//providers/Microsoft.EventGrid/topicTypes";
+    for name in ["Microsoft.EventGrid.Topics", "Microsoft.EventGrid.Domains"] {
+        let one = format!("{types}/{}", name.to_lowercase());
+        let found = manager.ask("GET", &one, NOTHING).await.json_of(200);
+        assert_eq!(found["name"], name);
+        let known = format!("{one}/eventTypes");
+        let known = manager.ask("GET", &known, NOTHING).await.json_of(200);
+        assert_eq!(known, json!({"value": []}));
+    }
+    let all = manager.ask("GET", types, NOTHING).await.json_of(200);
+    assert_eq!(all["value"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn management_5_event_subscriptions_have_their_codes() {
     let stack = Stack::start().await;
     let manager = with_group(&stack).await;
