@@ -88,7 +88,7 @@ fn caller(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
     if hmac::is_signed(&head.headers) {
         return signer(parts, head, body);
     }
-    let principal = match bearer::authenticate(parts, &head.headers) {
+    let principal = match bearer::authenticate(parts, head, bearer::Audience::Communication) {
         Ok(principal) => principal,
         Err(bearer::Unauthenticated::Missing) => return Err(Denied::NoCredential.into()),
         Err(error) => return Err(Refusal::denied(error.to_string())),

@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::auth::{Principal, allow, bearer};
+use crate::auth::bearer::{self, Audience};
+use crate::auth::{Principal, allow};
 use crate::problem::Refusal;
 use crate::{Parts, Shared, origin, path, publish, version};
 
@@ -54,7 +55,7 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
         return publish::not_found(&parts, &head).answer(&parts);
     };
     let base = origin::base_url(&parts, &head);
-    let principal = match bearer::authenticate(&parts, &head.headers) {
+    let principal = match bearer::authenticate(&parts, &head, Audience::Management) {
         Ok(principal) => principal,
         Err(why) => return Refusal::unauthenticated(why, &base).into_response(),
     };

@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request}
 use percent_encoding::percent_decode_str;
 
 use super::host_name;
+use crate::auth::allow;
+use crate::auth::bearer::{self, Audience, Unauthenticated};
 use crate::auth::sas::{self, SasError};
-use crate::auth::{allow, bearer};
 use crate::problem::PublishRefusal;
 use crate::{Parts, origin};
 
@@ -172,8 +173,12 @@ fn check_bearer(
     intake: &Intake,
     head: &request::Parts,
 ) -> Result<(), PublishRefusal> {
-    let principal = bearer::authenticate(parts, &head.headers)
-        .map_err(|_| unauthorized("Unable to read access token."))?;
+    let principal = bearer::authenticate(parts, head, Audience::EventGrid).map_err(|why| {
+        unauthorized(match why {
+            Unauthenticated::OtherAudience => "The access token has an invalid audience.",
+            _ => "Unable to read access token.",
+        })
+    })?;
     let send = "Microsoft.EventGrid/events/send/action";
     if allow(&principal, send, intake.id.as_str()) {
         Ok(())

@@ -212,10 +212,15 @@ impl Stack {
             .await
     }
 
-    /// A token of our own token endpoint.
+    /// A token of our own token endpoint, for this server.
     pub(crate) async fn token(&self) -> String {
+        self.token_for("").await
+    }
+
+    /// A token of our own token endpoint, for that scope.
+    pub(crate) async fn token_for(&self, scope: &str) -> String {
         let form = format!(
-            "grant_type=client_credentials&client_id={CLIENT}&client_secret=open+sesame&scope=https%3A%2F%2Fcommunication.azure.com%2F%2F.default"
+            "grant_type=client_credentials&client_id={CLIENT}&client_secret=open+sesame&scope={scope}"
         );
         let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token"))
             .header("host", HOST)

@@ -189,3 +189,65 @@ async fn issue_3_a_forged_host_does_not_become_the_issuer() {
     let forged = issuers("forged.example").await;
     assert_eq!(forged, issuers(HOST).await);
 }
+
+#[tokio::test]
+async fn a_token_opens_the_surface_it_was_made_for_and_one_made_for_others_none() {
+    let stack = Stack::start().await;
+    let manager = crate::manager::Manager::sign_in(&stack).await;
+    let group = "/resourceGroups/rg1";
+    let topic = format!("{group}/providers/Microsoft.EventGrid/topics/orders");
+    manager.put(group, json!({"location": "local"})).await;
+    manager.put(&topic, json!({})).await;
+    let ask = async |method: &str, target: &str, token: &str, body: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header("host", HOST)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        stack
+            .ask(request.body(Body::from(body.to_owned())).unwrap())
+            .await
+    };
+    let event = r#"[{"id":"1","subject":"s","eventType":"t","eventTime":"2026-01-01T00:00:00Z"}]"#;
+    let own = format!("http://{HOST}");
+    let table = [
+        ("https://management.azure.com", [200, 401, 401]),
+        ("https://eventgrid.azure.net", [401, 200, 401]),
+        ("https://communication.azure.com/", [401, 401, 400]),
+        ("https://my-own-api.example", [401; 3]),
+        ("https://localhost:1", [401; 3]),
+        ("", [200, 200, 400]),
+        (&own, [200, 200, 400]),
+    ];
+    for (audience, [manages, publishes, texts]) in table {
+        let scope = match audience {
+            "" => String::new(),
+            _ => format!("{audience}/.default"),
+        };
+        let token = stack.token_for(&scope).await;
+        let groups = "/subscriptions?api-version=2022-12-01";
+        let managed = ask("GET", groups, &token, "").await;
+        let published = ask("POST", "/topics/orders/api/events", &token, event).await;
+        // A text without a sender: whoever is let in is told so.
+        let texted = ask("POST", "/sms?api-version=2021-03-07", &token, "{}").await;
+        let statuses = [&managed, &published, &texted].map(|answer| answer.status);
+        assert_eq!(statuses, [manages, publishes, texts], "{audience}");
+        if managed.status == 401 {
+            let code = &managed.json_of(401)["error"]["code"];
+            assert_eq!(code, "InvalidAuthenticationTokenAudience");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_forged_host_makes_no_token_right() {
+    let stack = Stack::start().await;
+    let token = stack.token_for("https://my-own-api.example/.default").await;
+    let request = Request::get("/subscriptions?api-version=2022-12-01")
+        .header("host", "my-own-api.example")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(stack.ask(request).await.status, 401);
+}

@@ -137,7 +137,7 @@ impl Subject {
     async fn sign_in(&self, data: &Path) -> anyhow::Result<String> {
         let credentials = Credentials::load(data).context("reading the server's credentials")?;
         let form = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}&scope=x",
+            "grant_type=client_credentials&client_id={}&client_secret={}",
             credentials.client_id,
             credentials.client_secret.reveal(),
         );
