@@ -2,7 +2,7 @@
 //!
 //! Promise: in the development profile only programs of this machine, and pages served from it, get in without a
 //! credential: a foreign page that makes a browser call us names a foreign `Origin`, and one that binds its name to our
-//! address names a foreign `Host`. In production only a bearer token opens.
+//! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In production only a bearer token opens.
 //! Not here: which address we listen on (`server` keeps the development profile on loopback).
 
 use std::net::IpAddr;
@@ -11,11 +11,14 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts as Head;
-use http::{header, uri};
+use http::{HeaderName, header, uri};
 
 use super::problem::Problem;
-use crate::auth::bearer;
+use crate::auth::bearer::{self, Audience};
 use crate::{Parts, Profile, Shared};
+
+/// How the page that made a browser call is related to us, in the browser's words.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request pass or answers why not. A layer of the routes of our own REST.
 pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: Next) -> Response {
@@ -31,7 +34,7 @@ pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: N
 /// # Errors
 /// The caller has to present a token, or may not call from where it is.
 fn admit(parts: &Parts, head: &Head) -> Result<(), Problem> {
-    match bearer::authenticate(parts, &head.headers) {
+    match bearer::authenticate(parts, head, Audience::Management) {
         Ok(_) => return Ok(()),
         // Any other token is not meant for us: a webhook may carry one to a sink.
         Err(_) if parts.profile == Profile::Development => (),
@@ -47,6 +50,11 @@ fn admit(parts: &Parts, head: &Head) -> Result<(), Problem> {
         return Err(Problem::forbidden(format!(
             "In the development profile this REST answers local pages only, and '{foreign}' is not one."
         )));
+    }
+    if is_cross_site(head) {
+        return Err(Problem::forbidden(
+            "In the development profile this REST answers local pages only, and the browser says that another site made it call (Sec-Fetch-Site: cross-site).",
+        ));
     }
     Ok(())
 }
@@ -80,14 +88,23 @@ fn foreign_host(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<Strin
         .map(str::to_owned)
 }
 
-/// The page that made its browser call, unless it is served from here.
+/// The page that made its browser call, unless it is served from here. Of several none may be foreign.
 fn foreign_origin(head: &Head, is_own_name: impl Fn(&str) -> bool) -> Option<String> {
-    let origin = head.headers.get(header::ORIGIN)?;
-    let origin = origin.to_str().unwrap_or_default();
-    let host = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"));
-    (!host.is_some_and(|host| is_ours(host, is_own_name))).then(|| origin.to_owned())
+    let origins = head.headers.get_all(header::ORIGIN).iter();
+    let mut origins = origins.map(|origin| origin.to_str().unwrap_or_default());
+    let is_foreign = |origin: &&str| {
+        let host = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
+        !host.is_some_and(|host| is_ours(host, &is_own_name))
+    };
+    origins.find(is_foreign).map(str::to_owned)
+}
+
+/// Whether a browser says that another site made it call. It says so of images and links too, which name no `Origin`.
+fn is_cross_site(head: &Head) -> bool {
+    let mut sites = head.headers.get_all(FETCH_SITE).iter();
+    sites.any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"))
 }
 
 /// Whether `host`, with or without a port, is this machine.
@@ -189,6 +206,19 @@ mod tests {
             "file://localhost",
         ] {
             assert_eq!(of(origin).as_deref(), Some(origin));
+        }
+        let both = ["http://localhost:3000", "https://example.com"].map(|one| ("origin", one));
+        let foreign = foreign_origin(&head(&both), own);
+        assert_eq!(foreign.as_deref(), Some("https://example.com"));
+    }
+
+    #[test]
+    fn a_picture_on_a_page_from_elsewhere_is_foreign() {
+        let of = |site| is_cross_site(&head(&[("sec-fetch-site", site)]));
+        assert!(of("cross-site"));
+        assert!(!is_cross_site(&head(&[])));
+        for site in ["none", "same-origin", "same-site"] {
+            assert!(!of(site), "{site}");
         }
     }
 }
