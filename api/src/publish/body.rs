@@ -10,10 +10,11 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 
 use self::json::Token;
-use self::words::{Words, too_large, too_many};
+use self::words::{Words, too_large};
 use super::route::Route;
 use crate::problem::PublishRefusal;
 
+mod array;
 mod binary;
 mod cloud_events;
 mod custom;
@@ -74,29 +75,16 @@ impl Reading<'_> {
         }
     }
 
-    /// The elements of an array, each as it is written and none too large.
+    /// The elements of an array: objects, each as it is written and none too large.
     fn elements<'b>(
         &self,
         words: Words,
         body: &'b [u8],
     ) -> Result<Vec<&'b RawValue>, PublishRefusal> {
-        match Token::first_of(body) {
-            None => return Err(Words::ends_early()),
-            Some(Token::StartArray) => (),
-            Some(other) => return Err(words.wrong_token(Token::StartArray, other)),
-        }
-        let elements: Vec<&RawValue> =
-            serde_json::from_slice(body).map_err(|e| words.unreadable(&e))?;
-        if elements.is_empty() {
-            return Err(words.no_event());
-        }
-        if elements.len() > self.limits.events {
-            return Err(too_many(self.limits.events));
-        }
-        for element in &elements {
-            self.check_size(element.get())?;
-        }
-        Ok(elements)
+        array::read(words, body, self.limits.events, |element: &&RawValue| {
+            check_is_object(element.get(), words)?;
+            self.check_size(element.get())
+        })
     }
 
     fn check_size(&self, event: &str) -> Result<(), PublishRefusal> {

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Limits;
 use super::json::{Field, Name, Token, skip};
-use super::words::{Words, too_large, too_many};
+use super::words::{Words, too_large};
+use super::{Limits, array};
 use crate::problem::PublishRefusal;
 use crate::publish::route::Route;
 
@@ -27,19 +27,7 @@ pub(super) fn read(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<Vec<Event>, PublishRefusal> {
-    match Token::first_of(body) {
-        None => return Err(Words::ends_early()),
-        Some(Token::StartArray) => (),
-        Some(other) => return Err(WORDS.wrong_token(Token::StartArray, other)),
-    }
-    let elements: Vec<Element<'_>> =
-        serde_json::from_slice(body).map_err(|e| WORDS.unreadable(&e))?;
-    if elements.is_empty() {
-        return Err(WORDS.no_event());
-    }
-    if elements.len() > limits.events {
-        return Err(too_many(limits.events));
-    }
+    let elements = array::read(WORDS, body, limits.events, Element::check_is_object)?;
     check_sizes(body, limits)?;
     elements
         .iter()
@@ -80,10 +68,14 @@ struct Element<'a> {
 }
 
 impl Element<'_> {
-    fn to_event(&self, route: &Route, now: Timestamp) -> Result<Event, PublishRefusal> {
-        if let Some(token) = self.not_an_object {
-            return Err(WORDS.wrong_token(Token::StartObject, token));
+    fn check_is_object(&self) -> Result<(), PublishRefusal> {
+        match self.not_an_object {
+            None => Ok(()),
+            Some(token) => Err(WORDS.wrong_token(Token::StartObject, token)),
         }
+    }
+
+    fn to_event(&self, route: &Route, now: Timestamp) -> Result<Event, PublishRefusal> {
         if let Some(property) = &self.unexpected {
             return Err(WORDS.unexpected(property));
         }
