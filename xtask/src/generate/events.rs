@@ -143,17 +143,20 @@ fn anchor(name: &str) -> String {
     short(name).to_ascii_lowercase()
 }
 
-/// The samples of 2020 write the keys of their data with a capital.
+/// The SMS samples of 2020 write the keys of their data with a capital; those of chat name the recipient by its bare id.
 fn shape(body: &str) -> &'static str {
     let event: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let data = &event.get(0).unwrap_or(&event)["data"];
     let mut keys = data.as_object().into_iter().flatten().map(|(key, _)| key);
-    match keys
+    let has_capital = keys
         .next()
-        .is_some_and(|key| key.starts_with(char::is_uppercase))
-    {
-        true => "2020-09",
-        false => "current",
+        .is_some_and(|key| key.starts_with(char::is_uppercase));
+    let has_bare_recipient = data.get("recipientId").is_some()
+        && data.get("recipientCommunicationIdentifier").is_none();
+    if has_capital || has_bare_recipient {
+        "2020-09"
+    } else {
+        "current"
     }
 }
 
