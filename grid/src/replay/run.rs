@@ -155,8 +155,18 @@ impl Inner {
             ended: Some(now),
             ..replay
         };
-        match self.keep(&ended).await {
-            Ok(()) => {
+        let row = ended.clone();
+        let change = move |txn: &mut Txn<'_>| {
+            // What was cancelled or forgotten meanwhile stays so.
+            let known = txn.get(&REPLAYS, row.id.0)?;
+            if known.is_some_and(|known| known.is_running()) {
+                txn.put(&REPLAYS, row.id.0, &row)?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        let kept = self.store.write(ended.partition(), change).await;
+        match kept.map_err(WriteError::into_inner) {
+            Ok(_) => {
                 self.went_on(ended);
                 Step::Over
             }
