@@ -447,3 +447,27 @@ fn written(lane: &Arc<Lane>, batch: &[Change]) {
     drop(state);
     lane.carry_out(call);
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::outbound::{Failure, Response};
+
+    #[test]
+    fn section_5_2_a_date_in_retry_after_is_of_the_destination_s_clock() {
+        let wall = Timestamp::from_http_date("Sun, 22 Nov 2026 00:00:00 GMT").unwrap();
+        let date = HeaderValue::from_static("Sun, 22 Nov 2026 00:01:30 GMT");
+        let received = Received::Answered(Response {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: HeaderMap::from_iter([(RETRY_AFTER, date)]),
+            body: bytes::Bytes::new(),
+        });
+        assert_eq!(asked_pause(&received, wall), Duration::from_secs(90));
+        let moved = wall + Duration::from_secs(24 * 60 * 60);
+        assert_eq!(asked_pause(&received, moved), Duration::ZERO);
+        let silent = Received::Failed(Failure::TimedOut);
+        assert_eq!(asked_pause(&silent, wall), Duration::ZERO);
+    }
+}
