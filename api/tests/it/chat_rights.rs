@@ -112,7 +112,7 @@ impl Stack {
             "expired" => self.advance(Duration::from_secs(24 * 3600)).await,
             "revoked" => {
                 self.of_identity(&caller, "POST", "/:revokeAccessTokens")
-                    .await
+                    .await;
             }
             "deleted" => self.of_identity(&caller, "DELETE", "").await,
             // Another signature of the same length.

@@ -7,6 +7,7 @@
 
 mod carrier;
 mod chat;
+mod chat_pages;
 mod crash;
 mod identity;
 mod opt_out;
