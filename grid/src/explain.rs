@@ -12,20 +12,17 @@ use std::time::Duration;
 use gridpost_model::filter::{Refusal, TopicKind};
 use gridpost_model::subscription::{EventSubscription, LaneId};
 use gridpost_model::{Event, ResourceId, Timestamp};
-use gridpost_store::{
-    Appended, Partition, Position, Raw, ReadError, ReadLimit, Scan, Snapshot, Store, StoreError,
-    Table,
-};
-use serde::de::DeserializeOwned;
+use gridpost_store::{Appended, Position, ReadError, ReadLimit, Store, StoreError};
 
-use crate::dead_letter::DEAD_LETTERS;
-use crate::kept::KeptEvent;
 use crate::lane::Lane;
 use crate::replay::ReplayId;
 use crate::retry::{Outcome, Reason, Verdict};
 use crate::tail::Attempted;
-use crate::waiting::{Tried, WAITING};
+use crate::waiting::Tried;
 use crate::{Grid, Inner};
+use rows::{ROWS, Rows, Sought};
+
+mod rows;
 
 /// How far back an event is looked for: a few seconds of reading.
 const REACH_BYTES: u64 = 1 << 30;
@@ -91,8 +88,11 @@ pub enum Fate {
         /// The replay it belongs to.
         replay: Option<ReplayId>,
     },
-    /// It matched and was delivered, or was a dead letter that somebody removed.
+    /// It matched and was delivered, or was a dead letter that was deleted.
     Delivered,
+    /// It matched and was tried. So many rows of the subscription were looked through that it is not known whether it
+    /// waits, is a dead letter, or was delivered.
+    Unknown,
     /// It matched, and was dropped when the subscription failed.
     Dropped,
     /// It left the journal, and with it who wanted it.
@@ -204,12 +204,13 @@ impl Inner {
                 snapshot: &snapshot,
                 subscription,
                 is_it: &|event| *event.id == *event_id,
+                since: Timestamp::EPOCH,
+                most: ROWS,
             };
-            let kept = match rows.waiting()? {
-                Some(row) => Some(row.event),
-                None => rows.dead_letter()?.map(|row| row.event),
+            let Sought::Found(row) = rows.find()? else {
+                continue;
             };
-            let Some(event) = kept else { continue };
+            let event = row.event;
             let same = |one: &&mut Found| one.event.published == event.published;
             match found.iter_mut().find(same) {
                 Some(known) => known.lanes.push(subscription.lane),
@@ -303,15 +304,14 @@ impl Inner {
             subscription,
             // Time tells apart those that share an id.
             is_it: &|event| event.id == one.event.id && event.published == one.event.published,
+            since: one.event.published,
+            most: ROWS,
         };
-        let row = match rows.waiting()? {
-            Some(waiting) => Some(waiting),
-            None => rows.dead_letter()?,
-        };
-        Ok(match row {
-            Some(row) => (row.fate, told(&one.event, &row.tried, row.replay, attempts)),
-            None if settled => (Fate::Delivered, attempts),
-            None => (Fate::Pending, attempts),
+        Ok(match rows.find()? {
+            Sought::Found(row) => (row.fate, told(&one.event, &row.tried, row.replay, attempts)),
+            _ if !settled => (Fate::Pending, attempts),
+            Sought::Nowhere => (Fate::Delivered, attempts),
+            Sought::TooMany => (Fate::Unknown, attempts),
         })
     }
 }
@@ -352,109 +352,4 @@ fn told(
     }
     remembered.sort_by_key(|attempt| attempt.at);
     remembered
-}
-
-/// How many rows of a lane are looked through, and how many at once.
-const ROWS: usize = 100_000;
-const PAGE: usize = 1_000;
-
-/// Where the deliveries of an event to one subscription may stand outside the journal.
-struct Rows<'a> {
-    snapshot: &'a Snapshot,
-    subscription: &'a EventSubscription,
-    is_it: &'a dyn Fn(&Event) -> bool,
-}
-
-/// A delivery that stands in a table.
-struct Row {
-    event: Event,
-    fate: Fate,
-    tried: Vec<Tried>,
-    replay: Option<ReplayId>,
-}
-
-impl Rows<'_> {
-    fn waiting(&self) -> Result<Option<Row>, StoreError> {
-        self.find(&WAITING, |key, row| {
-            let (history, event) = (row.history, KeptEvent::into_event(row.event));
-            Row {
-                fate: Fate::Waiting {
-                    due: due_of(key).unwrap_or(event.published),
-                    attempts: history.attempts,
-                    last: history.last.map(|last| last.outcome),
-                    replay: history.replay,
-                },
-                event,
-                tried: history.tried,
-                replay: history.replay,
-            }
-        })
-    }
-
-    fn dead_letter(&self) -> Result<Option<Row>, StoreError> {
-        self.find(&DEAD_LETTERS, |_, row| Row {
-            event: row.event.into_event(),
-            fate: Fate::DeadLettered {
-                reason: row.reason,
-                at: row.at,
-                replay: row.replay,
-            },
-            tried: row.tried,
-            replay: row.replay,
-        })
-    }
-
-    /// Looks for the event in the lane's rows of a table.
-    fn find<V: DeserializeOwned>(
-        &self,
-        table: &Table<V>,
-        read: impl Fn(&[u8], V) -> Row,
-    ) -> Result<Option<Row>, StoreError> {
-        let LaneId(lane) = self.subscription.lane;
-        let partition = Partition::of(&self.subscription.source);
-        let mut scan = Scan::from(LaneId(lane));
-        for _ in 0..ROWS / PAGE {
-            let page = scan.to(LaneId(lane + 1)).limit(PAGE);
-            let rows = self.snapshot.scan(table, partition, page)?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(None);
-            };
-            let behind_last = [last, &[0][..]].concat();
-            for (key, row) in rows {
-                let row = read(&key, row);
-                if (self.is_it)(&row.event) {
-                    return Ok(Some(row));
-                }
-            }
-            scan = Scan::from(Raw(&behind_last));
-        }
-        Ok(None)
-    }
-}
-
-/// The moment in a key of the waiting table: the lane, the moment, a number, eight bytes each.
-fn due_of(key: &[u8]) -> Option<Timestamp> {
-    let (_, rest) = key.split_first_chunk::<8>()?;
-    let (due, _) = rest.split_first_chunk::<8>()?;
-    // Moments are written with their sign turned over, so that they sort.
-    Some(Timestamp::from_ticks(
-        (u64::from_be_bytes(*due) ^ (1 << 63)).cast_signed(),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use gridpost_store::Key as _;
-
-    use super::*;
-
-    #[test]
-    fn the_moment_is_read_back_from_a_key() {
-        for ticks in [-5, 0, 17_000_000_000_000_000] {
-            let (mut key, due) = (Vec::new(), Timestamp::from_ticks(ticks));
-            (LaneId(3), due, 9_u64).write(&mut key).unwrap();
-            assert_eq!(due_of(&key), Some(due));
-        }
-        assert_eq!(due_of(b"short"), None);
-    }
 }

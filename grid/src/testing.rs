@@ -1,12 +1,17 @@
 //! What the unit tests of this crate share. The tests of whole routers are in `tests/it`.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, LaneId, ProvisioningState};
 use gridpost_model::time::Sleep;
 use gridpost_model::{Chance, Clock, Event, EventSchema, Filter, RetryPolicy, Timestamp};
+use gridpost_store::{Partition, Store, StoreError, Txn};
 
+use crate::dead_letter::{DEAD_LETTERS, DeadLetterRow};
+use crate::kept::KeptEvent;
+use crate::retry::Reason;
 use crate::subscriptions::SubscriptionSpec;
 use crate::trace::Tracing;
 use crate::{Limits, Settings, outbound};
@@ -70,6 +75,39 @@ pub(crate) fn subscription(lane: u64, filter: Filter) -> EventSubscription {
         created: Timestamp::EPOCH,
         updated: Timestamp::EPOCH,
     }
+}
+
+/// Puts dead letters of a lane, one for each of these minutes: `e7` was published and given up in minute 7.
+pub(crate) async fn bury(store: &Store, lane: u64, minutes: Range<u32>) {
+    let source = subscription(lane, Filter::default()).source;
+    let partition = Partition::of(&source);
+    let change = move |txn: &mut Txn<'_>| {
+        for minute in minutes {
+            let at = Timestamp::from_seconds(i64::from(minute) * 60);
+            let event = Event {
+                id: format!("e{minute}").into(),
+                published: at,
+                json: "{}".into(),
+                ..event("x", "s")
+            };
+            let row = DeadLetterRow {
+                event: KeptEvent::new(&event),
+                subscription: format!("es{lane}").into(),
+                source: source.clone(),
+                schema: DeliverySchema::EventGrid,
+                reason: Reason::TimeToLiveExceeded,
+                attempts: 1,
+                last: None,
+                tried: Vec::new(),
+                replay: None,
+                at,
+                blob_error: None,
+            };
+            txn.put(&DEAD_LETTERS, (LaneId(lane), u64::from(minute)), &row)?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    store.write(partition, change).await.unwrap();
 }
 
 /// An event of that type and subject, with nothing in it.

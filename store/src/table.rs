@@ -56,6 +56,7 @@ pub struct Scan {
     pub(crate) to: Option<Vec<u8>>,
     pub(crate) reverse: bool,
     pub(crate) limit: usize,
+    pub(crate) bytes: usize,
     pub(crate) refused: Option<BadKey>,
 }
 
@@ -70,6 +71,7 @@ impl Scan {
             to: None,
             reverse: false,
             limit: DEFAULT_LIMIT,
+            bytes: usize::MAX,
             refused: None,
         }
     }
@@ -104,10 +106,28 @@ impl Scan {
         self
     }
 
+    /// Goes on behind a row that a scan of this range returned last.
+    #[must_use]
+    pub fn behind(mut self, last: &[u8]) -> Self {
+        if self.reverse {
+            self.to = Some(last.to_vec());
+        } else {
+            self.from = [last, &[0]].concat();
+        }
+        self
+    }
+
     /// Returns at most this many rows.
     #[must_use]
     pub fn limit(mut self, rows: usize) -> Self {
         self.limit = rows;
+        self
+    }
+
+    /// Ends with the row that brings the bytes of the rows to this many: one row at least.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 }

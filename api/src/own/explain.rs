@@ -153,6 +153,7 @@ fn word(fate: &Fate) -> &'static str {
         Fate::Waiting { .. } => "waiting",
         Fate::DeadLettered { .. } => "deadLettered",
         Fate::Delivered => "delivered",
+        Fate::Unknown => "unknown",
         Fate::Dropped => "dropped",
         Fate::Forgotten => "forgotten",
     }
@@ -189,6 +190,7 @@ fn because(explained: &Explained) -> String {
             format!("It became a dead letter at {at}: {}.", reason.as_str())
         }
         Fate::Delivered => "It was delivered.".into(),
+        Fate::Unknown => "It was tried. Too much waits or was given up here to find it: it waits, is a dead letter, or was delivered.".into(),
         Fate::Dropped => "It was dropped when the subscription failed.".into(),
     };
     if !matches!(explained.fate, Fate::Waiting { .. } | Fate::Pending) {
