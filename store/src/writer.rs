@@ -33,6 +33,8 @@ use crate::{Follower, Health, Options, Position, Progress, StoreError};
 const BATCH_BYTES: usize = 4 << 20;
 /// After this many naps with nothing to do the writer goes to sleep.
 const QUIET_NAPS: u32 = 20;
+/// How the writer naps after a failure when nobody asks for anything: it tries again every `QUIET_NAPS` of them.
+const ANXIOUS: Duration = Duration::from_millis(10);
 /// A sleep without anything to do for a checkpoint ends when somebody comes; the bound is only a bound.
 const LONG: Duration = Duration::from_hours(1);
 
@@ -165,6 +167,9 @@ impl Writer {
                 company: self.demand.company(),
             };
         }
+        if self.is_anxious() {
+            return Rest::Sleep(ANXIOUS);
+        }
         Rest::Sleep(if self.is_dirty() {
             self.shared.options.checkpoint_after
         } else {
@@ -188,9 +193,14 @@ impl Writer {
     fn batch(&mut self) -> bool {
         let durability = self.run_waiting();
         self.add_settlements();
+        let mut durability = durability;
         if self.workspace.frame.is_empty() {
             self.answer(Ok(()));
-            return false;
+            if !self.is_trying_again() {
+                return false;
+            }
+            // An empty batch: it tells whether the next one would be taken.
+            durability = Durability::Synced;
         }
         let now = self.shared.options.clock.now();
         match self
@@ -221,6 +231,17 @@ impl Writer {
             self.ran.push(job);
         }
         durability
+    }
+
+    /// Something failed that may have passed. Who asks whether we are ready sends nothing that would show it.
+    fn is_anxious(&self) -> bool {
+        0 < self.failures && self.failed.is_none() && self.closing.is_empty()
+    }
+
+    fn is_trying_again(&self) -> bool {
+        self.is_anxious()
+            && QUIET_NAPS < self.quiet_naps
+            && self.quiet_naps.is_multiple_of(QUIET_NAPS)
     }
 
     fn add_settlements(&mut self) {

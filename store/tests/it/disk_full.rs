@@ -200,3 +200,25 @@ fn tables_that_break_stop_the_store_and_lose_nothing() {
         (Some("2"), vec![1])
     );
 }
+
+#[test]
+fn a_store_that_nobody_writes_to_finds_that_there_is_space_again() {
+    let place = Place::new();
+    let (store, full) = store_on(&place, |operation| {
+        is_write(operation) || operation == Operation::Create
+    });
+    publish(&store, 1).unwrap();
+    full.store(true, Ordering::SeqCst);
+    assert!(matches!(publish(&store, 2), Err(StoreError::NoSpace)));
+    assert_eq!(store.status().health, Health::NoSpace);
+    full.store(false, Ordering::SeqCst);
+    until("the store is well", || {
+        store.status().health == Health::Healthy
+    });
+    publish(&store, 3).unwrap();
+    assert_eq!(events(&store), [1, 3]);
+    drop(store);
+    let (store, recovery) = place.open();
+    assert_eq!(events(&store), [1, 3]);
+    assert_eq!(recovery.discarded_bytes, 0);
+}
