@@ -12,6 +12,7 @@ mod signature;
 mod tls;
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -36,6 +37,9 @@ use tls::Tls;
 
 /// How long a destination may take to answer, from the moment we start to dial or send. Source: reference event-grid 5.2.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one address of a host is dialled at most while there are others.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of an answer's body is kept. Nothing we wait for is longer than a validation answer.
 pub const BODY_LIMIT: usize = 64 << 10;
@@ -238,20 +242,39 @@ impl Client {
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Result<TcpStream, Failure> {
-        let mut failure = Failure::Resolution;
         let addresses = lookup_host((endpoint.bare_host(), endpoint.port()))
             .await
             .map_err(|_| Failure::Resolution)?;
+        let (mut allowed, mut failure) = (Vec::new(), Failure::Resolution);
         for address in addresses {
-            if let Some(kind) = self.inner.settings.reach.refuses(address.ip()) {
-                if failure == Failure::Resolution {
-                    failure = Failure::Forbidden(kind);
-                }
-                continue;
+            match self.inner.settings.reach.refuses(address.ip()) {
+                Some(kind) if failure == Failure::Resolution => failure = Failure::Forbidden(kind),
+                Some(_) => (),
+                None => allowed.push(address),
             }
-            match TcpStream::connect(address).await {
+        }
+        if allowed.is_empty() {
+            return Err(failure);
+        }
+        self.dial_one_of(&allowed).await
+    }
+
+    /// Dials addresses in order until one takes the connection. None but the last may use up the time of the others:
+    /// a host whose IPv6 leads nowhere is reached all the same.
+    async fn dial_one_of(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+        let mut failure = Failure::Resolution;
+        let among = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let share = (RESPONSE_TIMEOUT / among).min(ADDRESS_PATIENCE);
+        for (index, address) in addresses.iter().enumerate() {
+            let dialled = async { TcpStream::connect(address).await.map_err(socket) };
+            let dialled = if index + 1 == addresses.len() {
+                dialled.await
+            } else {
+                self.within(self.inner.clock.now() + share, dialled).await
+            };
+            match dialled {
                 Ok(stream) => return Ok(stream),
-                Err(error) => failure = socket(error),
+                Err(why) => failure = why,
             }
         }
         Err(failure)
@@ -261,4 +284,39 @@ impl Client {
 #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` takes")]
 fn socket(error: std::io::Error) -> Failure {
     Failure::Socket(error.kind().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use gridpost_model::Timestamp;
+    use gridpost_sim::VirtualClock;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// An address that answers nothing: its backlog is full, so the system drops whoever knocks.
+    async fn black_hole() -> (SocketAddr, TcpListener, TcpStream) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let only_one = TcpStream::connect(address).await.unwrap();
+        (address, listener, only_one)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_does_not_take_the_time_of_the_next() {
+        let (nowhere, _listener, _only_one) = black_hole().await;
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [nowhere, good.local_addr().unwrap()];
+        let clock = VirtualClock::at(Timestamp::EPOCH);
+        let client = Client::new(&Settings::default(), Arc::new(clock.clone())).unwrap();
+        let dialled = client.dial_one_of(&addresses);
+        tokio::pin!(dialled);
+        let early = poll_fn(|context| Poll::Ready(dialled.as_mut().poll(context).is_pending()));
+        assert!(early.await, "the first address does not answer");
+        clock.turn_to(Timestamp::EPOCH + ADDRESS_PATIENCE);
+        let stream = dialled.await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+    }
 }
