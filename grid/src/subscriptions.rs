@@ -469,6 +469,10 @@ impl Inner {
                 state.remove_source(topic);
             }
         });
+        // Before the lane is closed: what is dropped with it is counted, as that of no source there is.
+        if let Some(topic) = &emptied {
+            self.delivery.topics().forget(topic);
+        }
         self.close_lane(one.lane);
         notice::send(self, one);
         Ok(())

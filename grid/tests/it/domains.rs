@@ -199,6 +199,23 @@ async fn section_2_8_a_topic_comes_with_its_first_subscription_and_goes_with_its
 }
 
 #[tokio::test]
+async fn the_counters_of_a_topic_go_with_its_last_subscription() {
+    let world = World::with_domain().await;
+    let endpoint = Endpoint::agreeing().await;
+    let source = topic_id("books");
+    let is_counted = || {
+        let metrics = world.grid.metrics();
+        metrics.topics.iter().any(|topic| topic.source == source)
+    };
+    let made = world.subscribe_to(source.clone(), "es1", &endpoint).await;
+    made.unwrap();
+    assert!(is_counted());
+    let deleted = world.grid.delete_event_subscription(&source, "es1").await;
+    assert!(deleted.unwrap());
+    assert!(!is_counted());
+}
+
+#[tokio::test]
 async fn section_2_8_topics_are_made_and_removed_by_hand_where_the_domain_says_so() {
     let world = World::start();
     let by_hand = EntranceSpec {
