@@ -336,7 +336,8 @@ impl Lane {
     /// Reads what is due in the table.
     pub(crate) fn read_table(self: &Arc<Self>, from: WaitingKey, held: usize, now: Timestamp) {
         let snapshot = self.shared.store.snapshot();
-        let found = waiting::read(&snapshot, self.partition, self.id, (from, held), now);
+        let most = self.shared.limits.bytes;
+        let found = waiting::read(&snapshot, self.partition, self.id, (from, held), now, most);
         let mut state = self.lock();
         state.reading = false;
         match found {

@@ -249,20 +249,21 @@ impl Waiting {
     }
 }
 
-/// Reads what is due. No lock is held meanwhile.
+/// Reads what is due, up to so many bytes of rows and one row more. No lock is held meanwhile.
 pub(crate) fn read(
     snapshot: &Snapshot,
     partition: Partition,
     lane: LaneId,
     (from, held): (WaitingKey, usize),
     now: Timestamp,
+    bytes: usize,
 ) -> Result<Found, StoreError> {
-    let limit = BATCH + held;
     let scan = Scan::from(from.of(lane))
         .to(LaneId(lane.0 + 1))
-        .limit(limit);
+        .limit(BATCH + held)
+        .bytes(bytes);
     let rows = snapshot.scan(&WAITING, partition, scan)?;
-    let seen = rows.len();
+    let is_end = rows.is_empty();
     let mut found = Found {
         due: Vec::new(),
         next: None,
@@ -287,7 +288,8 @@ pub(crate) fn read(
             history: row.history,
         });
     }
-    if limit <= seen {
+    // Rows that are large end a read early: only one that finds nothing has come to the end.
+    if !is_end {
         found.next = Some(found.from.due);
     }
     Ok(found)
@@ -357,9 +359,10 @@ pub(crate) fn ages(
 
 #[cfg(test)]
 mod tests {
-    use gridpost_store::Key as _;
+    use gridpost_store::{Key as _, Options, Store, Txn};
 
     use super::*;
+    use crate::testing;
 
     fn key(seconds: i64, number: u64) -> WaitingKey {
         WaitingKey {
@@ -442,5 +445,42 @@ mod tests {
         waiting.begin_reading();
         waiting.end_reading(found(key(1, 0)));
         assert!(waiting.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_read_is_bounded_in_bytes_and_the_next_one_goes_on_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(testing::StoppedClock(Timestamp::EPOCH));
+        let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
+        let change = |txn: &mut Txn<'_>| {
+            for number in 0..5 {
+                let event = Event {
+                    json: format!("\"{}\"", "x".repeat(1_000)).into(),
+                    ..testing::event("x", "s")
+                };
+                let row = WaitingRow {
+                    event: KeptEvent::new(&event),
+                    history: History::fresh(Timestamp::EPOCH),
+                };
+                txn.put(&WAITING, key(1, number).of(LaneId(1)), &row)?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        store.write(Partition(0), change).await.unwrap();
+        let snapshot = store.snapshot();
+        let (mut waiting, mut read_at_once, mut numbers) = (Waiting::default(), 0, Vec::new());
+        let now = Timestamp::from_seconds(2);
+        while waiting.wants_reading(now) {
+            let start = waiting.begin_reading();
+            let found = read(&snapshot, Partition(0), LaneId(1), start, now, 2_000).unwrap();
+            read_at_once = read_at_once.max(found.due.len());
+            waiting.end_reading(found);
+            while let Some(due) = waiting.take() {
+                numbers.push(due.key.number);
+            }
+        }
+        assert_eq!(read_at_once, 2);
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+        store.close().await;
     }
 }
