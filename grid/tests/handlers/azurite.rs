@@ -15,8 +15,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::outage::Peer;
-use crate::process::{End, Process, free_ports, is_listening, told};
+use crate::process::{End, Peer, Process, free_ports, is_listening, told};
 use crate::world::until;
 
 pub(crate) struct Azurite {

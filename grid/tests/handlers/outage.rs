@@ -6,13 +6,8 @@ use std::time::Duration;
 use gridpost_grid::DeadLetterQuery;
 
 use crate::process::End;
+pub(crate) use crate::process::Peer;
 use crate::world::{World, until};
-
-/// Something that events are delivered to, in a process that can be ended.
-pub(crate) trait Peer {
-    async fn stop(&mut self, how: End);
-    async fn start_again(&mut self);
-}
 
 /// Delivers events, a third before each of two outages and some while they last, and waits for the rest. The peer
 /// is ended in good order the first time and at once the second time if it promises to keep what it took even so.

@@ -18,6 +18,12 @@ pub(crate) enum End {
     Sudden,
 }
 
+/// Something that events are delivered to, in a process that can be ended.
+pub(crate) trait Peer {
+    async fn stop(&mut self, how: End);
+    async fn start_again(&mut self);
+}
+
 impl Process {
     pub(crate) fn start(&mut self, command: &mut Command) {
         command.stdin(Stdio::null()).stdout(Stdio::null());

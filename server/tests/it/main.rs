@@ -16,6 +16,9 @@ mod faults;
 mod http;
 mod life;
 mod main_job;
+#[path = "../../../grid/tests/handlers/process.rs"]
+#[expect(dead_code, reason = "outages of peers are tested in `grid`")]
+mod process;
 mod retries;
 mod sms;
 mod subscriptions;
