@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gridpost::assembly::{Server, Sources};
 use gridpost::client::Client;
 use gridpost::config::{Config, Flags};
@@ -9,14 +11,18 @@ use gridpost::credentials::{COMMUNICATION_RESOURCE, NUMBER, RESOURCE_GROUP};
 use gridpost::output::Failure;
 use gridpost_model::Timestamp;
 use gridpost_sim::VirtualClock;
+use hmac::{Hmac, Mac as _};
 use http::Method;
+use http_body_util::Full;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use url::form_urlencoded::byte_serialize;
 
 use crate::webhook::Webhook;
-use crate::world::{hours, minutes, seconds, subscription_id, until};
+use crate::world::{event, hours, minutes, seconds, subscription_id, until};
 
 /// A server whose clock is this machine's.
 pub(crate) struct Machine {
@@ -301,6 +307,51 @@ async fn what_clients_date_by_their_own_clocks_stays_valid() {
         .await
         .unwrap();
     assert_eq!(sent["value"][0]["httpStatusCode"], 202);
+}
+
+/// A token of a publisher, as the SDKs make it.
+fn sas_token(key: &str, endpoint: &str, expires: Timestamp) -> String {
+    let escaped = |text: &str| -> String { byte_serialize(text.as_bytes()).collect() };
+    let signed = format!(
+        "r={}&e={}",
+        escaped(endpoint),
+        escaped(&expires.to_string())
+    );
+    let key = BASE64_STANDARD.decode(key).unwrap();
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    let signature = mac.chain_update(&signed).finalize().into_bytes();
+    format!("{signed}&s={}", escaped(&BASE64_STANDARD.encode(signature)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_grid_2_4_a_token_of_an_hour_lives_an_hour_of_the_clock_of_who_made_it() {
+    let machine = Machine::start().await;
+    let topic = format!("{RESOURCE_GROUP}/providers/Microsoft.EventGrid/topics/dated");
+    let body = json!({ "location": "local" });
+    let made = machine.client.manage(Method::PUT, &topic, Some(&body));
+    made.await.unwrap();
+    let keys = format!("{topic}/listKeys");
+    let keys = machine
+        .client
+        .manage(Method::POST, &keys, None)
+        .await
+        .unwrap();
+    machine.advance("P1D").await;
+
+    let running = machine.server.running();
+    let endpoint = format!("{}/topics/dated/api/events", running.url);
+    let publish = async |expires: Timestamp| {
+        let token = sas_token(keys["key1"].as_str().unwrap(), &endpoint, expires);
+        let request = http::Request::post("/topics/dated/api/events")
+            .header("host", running.address.to_string())
+            .header("aeg-sas-token", token)
+            .body(Full::from(json!([event("1")]).to_string()))
+            .unwrap();
+        let mut sender = gridpost::client::open(running.address, None).await.unwrap();
+        sender.send_request(request).await.unwrap().status()
+    };
+    assert_eq!(publish(machine.wall() + hours(1)).await, 200);
+    assert_eq!(publish(machine.wall() - hours(1)).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
