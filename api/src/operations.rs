@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod page;
+mod renderings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use gridpost_grid::Pending;
 use gridpost_grid::metrics::{LaneMetrics, Metrics, Refusals, TopicMetrics};
 use http::{StatusCode, header};
 
-use crate::Shared;
+use crate::Parts;
 use catalogue::Metric;
 use page::Page;
+use renderings::Renderings;
 
 /// How the store and the process are doing. Implemented by `server`, because nothing here may know the store.
 pub trait Watch: Send + Sync + 'static {
@@ -77,8 +79,17 @@ pub struct ProcessStatus {
     pub open_files: u64,
 }
 
+/// In the extensions of an answer whose body all who ask for it share: holding it for one more reader costs nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared;
+
 /// `/livez`, `/readyz`, `/metrics`.
-pub fn routes() -> Router<Shared> {
+pub fn routes() -> Router<crate::Shared> {
+    let renderings = Arc::new(Renderings::default());
+    let metrics = move |State(parts): State<crate::Shared>| {
+        let renderings = Arc::clone(&renderings);
+        async move { metrics(&parts, &renderings).await }
+    };
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -86,7 +97,7 @@ pub fn routes() -> Router<Shared> {
 }
 
 /// Ready means that an event would be accepted now.
-async fn ready(State(parts): State<Shared>) -> Response {
+async fn ready(State(parts): State<crate::Shared>) -> Response {
     match parts.watch.store().trouble {
         None => "ready\n".into_response(),
         Some(trouble) => {
@@ -102,7 +113,15 @@ const OTHER: &str = "other";
 /// The source of what named none that there is.
 const UNKNOWN: &str = "unknown";
 
-async fn metrics(State(parts): State<Shared>) -> Response {
+async fn metrics(parts: &Parts, renderings: &Renderings) -> Response {
+    let page = renderings.page(|| numbers(parts)).await;
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    let mut response = ([(header::CONTENT_TYPE, content_type)], page).into_response();
+    response.extensions_mut().insert(Shared);
+    response
+}
+
+fn numbers(parts: &Parts) -> String {
     let mut page = Page::default();
     write_router(&mut page, &parts.grid.metrics(), &parts.grid.pending());
     write_comms(&mut page, &parts.comms.metrics());
@@ -113,8 +132,7 @@ async fn metrics(State(parts): State<Shared>) -> Response {
     );
     write_traces(&mut page, &parts.watch.traces());
     write_process(&mut page, &parts.watch.process());
-    let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], page.text).into_response()
+    page.text
 }
 
 /// A metric and where its value stands.

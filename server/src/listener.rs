@@ -1,8 +1,11 @@
 //! The one port: HTTP/1.1, HTTP/2 and TLS, told apart by the first byte.
 //!
-//! Promise: a client that is slow to begin, slow in its handshake or slow with its headers is let go; connections
-//! are bounded; after `close` nothing new is taken, and what was begun is finished within the time given.
+//! Promise: a client that is slow to begin, slow in its handshake, slow with its headers or slow to take its answers is
+//! let go; connections are bounded; after `close` nothing new is taken, and what was begun is finished within the time
+//! given.
 //! Not here: what is answered (`api`).
+
+mod unread;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,14 +20,15 @@ use anyhow::Context as _;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use gridpost_api::origin::{Caller, Scheme};
 use http::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -33,6 +37,7 @@ use tower::Service;
 
 use crate::config;
 use crate::real::{Supervisor, nap};
+use unread::{Room, Unread};
 
 /// The first byte of a TLS handshake record. No HTTP request begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -40,8 +45,19 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// As long as the operating system's queue of connections may be; it cuts this to its own bound.
 const BACKLOG: u32 = 4096;
 
-/// What one HTTP/2 connection may ask at once: as many as it takes to saturate one core, not more.
-const MAX_STREAMS: u32 = 256;
+/// What one HTTP/2 connection may ask at once: the fewest that RFC 9113, 5.1.2, recommends. They saturate a core, and an
+/// answer that its client does not take stays in memory.
+const MAX_STREAMS: u32 = 100;
+
+/// What one HTTP/2 stream may have given to its connection that is not sent yet: four frames of the usual size.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
+/// What one HTTP/1.1 connection may have in hand: the head of a request, or the part of an answer that is being sent,
+/// which over TLS is a copy. All connections together stay within half a gigabyte.
+const MAX_BUFFER_BYTES: usize = 128 * 1024;
+
+/// How long nothing is said about connections that cannot be accepted, once it was said.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// A port that was taken, on which nothing is answered yet.
 pub struct Port {
@@ -85,6 +101,8 @@ impl Port {
             tls: TlsAcceptor::from(tls),
             http: protocol(settings.header_timeout()),
             begin_within: settings.handshake_timeout() + settings.header_timeout(),
+            take_within: settings.header_timeout(),
+            room: Room::default(),
             handshake_within: settings.handshake_timeout(),
             closed,
         };
@@ -119,11 +137,13 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 fn protocol(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
+        .max_buf_size(MAX_BUFFER_BYTES)
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(MAX_UNSENT_BYTES)
         .keep_alive_interval(header_timeout);
     http
 }
@@ -154,7 +174,7 @@ impl Listener {
 
 /// What answers requests, from every connection at once.
 pub trait Surfaces:
-    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>
     + Clone
     + Send
     + Sync
@@ -163,7 +183,7 @@ pub trait Surfaces:
 }
 
 impl<S> Surfaces for S where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>
         + Clone
         + Send
         + Sync
@@ -179,6 +199,10 @@ struct Line<S> {
     /// From connecting to the first request.
     begin_within: Duration,
     handshake_within: Duration,
+    /// For an answer to be taken. Whoever takes half as long is never cut.
+    take_within: Duration,
+    /// What unread answers may hold.
+    room: Room,
     closed: watch::Receiver<bool>,
 }
 
@@ -189,6 +213,7 @@ async fn accept<S: Surfaces>(
     supervisor: Supervisor,
 ) {
     let mut closed = line.closed.clone();
+    let mut warned: Option<BoxFuture<'static, ()>> = None;
     loop {
         let next = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
@@ -209,7 +234,13 @@ async fn accept<S: Surfaces>(
             (Err(error), _) if is_peers_fault(&error) => (),
             (Err(error), _) => {
                 // Out of files or memory: those being served free some; trying at once would only burn the processor.
-                tracing::warn!(%error, "cannot accept connections just now: {error}");
+                if warned
+                    .as_mut()
+                    .is_none_or(|quiet| quiet.now_or_never().is_some())
+                {
+                    tracing::warn!(%error, "cannot accept connections just now: {error}");
+                    warned = Some(Box::pin(nap(QUIET)));
+                }
                 nap(Duration::from_millis(50)).await;
             }
             (_, Err(_)) => return,
@@ -229,6 +260,8 @@ impl<S: Surfaces> Line<S> {
     async fn answer(&self, stream: TcpStream, address: IpAddr, _permit: OwnedSemaphorePermit) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
+        // What the system has to send counts too: it gives up a client that takes nothing of it.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(self.take_within));
         let mut closed = self.closed.clone();
         let secure = tokio::select! {
             first = tokio::time::timeout(self.handshake_within, first_byte(&stream)) => match first {
@@ -253,10 +286,12 @@ impl<S: Surfaces> Line<S> {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let begun = Arc::new(AtomicBool::new(false));
+        let unread = Arc::new(Unread::new(self.room.clone()));
         let surface = Surface {
             surfaces: self.surfaces.clone(),
             caller,
             begun: Arc::clone(&begun),
+            unread: Arc::clone(&unread),
         };
         let connection = self.http.serve_connection(TokioIo::new(stream), surface);
         let mut connection = std::pin::pin!(connection);
@@ -274,6 +309,11 @@ impl<S: Surfaces> Line<S> {
                     Interruption::Closing => connection.as_mut().graceful_shutdown(),
                     Interruption::TooLate if begun.load(Ordering::Relaxed) => (),
                     Interruption::TooLate => return,
+                    Interruption::TurnOver if unread.is_stuck_after_turn() => {
+                        tracing::debug!("a client did not take its answers");
+                        return;
+                    }
+                    Interruption::TurnOver => interruptions.push(self.turn()),
                 },
             }
         }
@@ -295,7 +335,17 @@ impl<S: Surfaces> Line<S> {
             nap(begin_within).await;
             Interruption::TooLate
         }));
+        interruptions.push(self.turn());
         interruptions
+    }
+
+    /// Two turns are as long as an answer may take to be taken.
+    fn turn(&self) -> BoxFuture<'static, Interruption> {
+        let turn = self.take_within / 2;
+        Box::pin(async move {
+            nap(turn).await;
+            Interruption::TurnOver
+        })
     }
 }
 
@@ -304,6 +354,8 @@ enum Interruption {
     Closing,
     /// The time for a first request is over.
     TooLate,
+    /// It is time to see whether the client takes its answers.
+    TurnOver,
 }
 
 /// The first byte that a client sends, left where it is. `None` when it hangs up instead.
@@ -352,7 +404,10 @@ impl hyper::body::Body for Patient {
             .too_late
             .get_or_insert_with(|| Box::pin(nap(BODY_WITHIN)));
         match too_late.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(TooLate.into()))),
+            Poll::Ready(()) => {
+                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, TooLate);
+                Poll::Ready(Some(Err(late.into())))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -371,24 +426,28 @@ struct Surface<S> {
     surfaces: S,
     caller: Caller,
     begun: Arc<AtomicBool>,
+    unread: Arc<Unread>,
 }
 
 impl<S: Surfaces> hyper::service::Service<Request<Incoming>> for Surface<S> {
     type Response = Response;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.begun.store(true, Ordering::Relaxed);
         let mut request = request.map(|body| Body::new(Patient::new(body)));
         request.extensions_mut().insert(self.caller);
-        self.surfaces.clone().call(request)
+        let answer = self.surfaces.clone().call(request);
+        let unread = Arc::clone(&self.unread);
+        Box::pin(async move { answer.await.map(|response| unread.give(response)) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::response::IntoResponse as _;
     use gridpost_model::Timestamp;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -397,6 +456,10 @@ mod tests {
 
     /// A port that answers everything with 404, with these settings of the listener.
     fn listen(settings: &str) -> (Listener, SocketAddr, tempfile::TempDir) {
+        serve(Router::new(), settings)
+    }
+
+    fn serve(surfaces: Router, settings: &str) -> (Listener, SocketAddr, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("[listener]\n{settings}\n");
         let config = Config::resolve(
@@ -414,7 +477,7 @@ mod tests {
         let port = Port::take("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = port.address();
         let listener = port.serve(
-            Router::new(),
+            surfaces,
             tls,
             &config.listener,
             &Supervisor::of_this_runtime(),
@@ -455,6 +518,59 @@ mod tests {
                 "{answer:?}"
             );
         }
+    }
+
+    /// More than the operating system takes for a reader that does not read.
+    const LARGE: usize = 64 << 20;
+
+    fn large_page() -> Router {
+        let page = Bytes::from(vec![b'x'; LARGE]);
+        Router::new().fallback(move || async move {
+            let mut page = page.into_response();
+            page.extensions_mut()
+                .insert(gridpost_api::operations::Shared);
+            page
+        })
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_take_its_answer_is_let_go() {
+        let (listener, address, _folder) = serve(large_page(), "header_timeout_seconds = 1");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            .await
+            .unwrap();
+        stream.readable().await.unwrap();
+        // The listener holds one place for whoever comes next.
+        while listener.connections() > 1 {
+            nap(Duration::from_millis(20)).await;
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.len() < LARGE);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_opens_no_window_for_its_answers_is_let_go() {
+        let (_listener, address, _folder) = serve(
+            Router::new().fallback(|| async { "some text" }),
+            "header_timeout_seconds = 1",
+        );
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(0)
+                .handshake::<_, Body>(TokioIo::new(stream))
+                .await
+                .unwrap();
+        let ended = tokio::spawn(connection);
+        let request = Request::get("http://here/").body(Body::empty()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        // Ends when the other side hangs up, which is what this waits for: the sender and the answer are still here.
+        let _ = ended.await.unwrap();
+        drop((sender, answer));
     }
 
     #[tokio::test]
