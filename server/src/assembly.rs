@@ -31,6 +31,7 @@ use crate::files::{self, FolderLock};
 use crate::handlers;
 use crate::listener::{Listener, Port};
 use crate::moved;
+use crate::open_files;
 use crate::provision;
 use crate::real::{Supervisor, SystemChance, SystemClock};
 use crate::running::Running;
@@ -89,6 +90,8 @@ impl Server {
         if sources.movable {
             sources.clock = moved::open(&data, config.profile)?;
         }
+        let mut listener = config.listener.clone();
+        listener.max_connections = open_files::fit(listener.max_connections);
         let port = Port::take(config.listen)?;
         let running = running(&config, &data, port.address(), &*sources.clock);
 
@@ -136,7 +139,7 @@ impl Server {
             watch: Arc::new(ProcessWatch::new(store.clone(), telemetry.clone())),
             publish_limits: config.publish.limits(),
         });
-        let listener = port.serve(surfaces, tls, &config.listener, &supervisor);
+        let listener = port.serve(surfaces, tls, &listener, &supervisor);
         if let Err(error) = running.leave(&data) {
             // Commands do not find this server then; that is no reason to let deliveries wait on a full disk.
             tracing::warn!("the note for commands could not be left: {error:#}");

@@ -18,6 +18,7 @@ pub mod files;
 pub mod handlers;
 pub mod listener;
 pub mod moved;
+pub mod open_files;
 pub mod output;
 pub mod provision;
 pub mod real;
