@@ -5,7 +5,7 @@
 //! Not here: credentials (`publish::credential`), how a body is read (`publish::body`), what follows a publish (`grid`).
 //! Source: reference event-grid 2.1 to 2.8.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -71,6 +71,7 @@ async fn handle(
     if head.method == Method::OPTIONS {
         return Ok(schema_probe(parts, &intake.input));
     }
+    check_encoding(&head.headers)?;
     let limits = &parts.publish_limits;
     let body = read_body(&head.headers, body, limits.body_bytes).await?;
     let reading = Reading {
@@ -175,12 +176,44 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
         if is_size.is_some() {
             return body::words::too_large(limit);
         }
+        if is_late(&error) {
+            return PublishRefusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The body of the request did not arrive in time.",
+            );
+        }
         PublishRefusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "RequestTimeout",
-            "The body of the request did not arrive in time.",
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            "The body of the request is malformed or was cut short.",
         )
     })
+}
+
+/// Whether something below says that the time is over.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+    })
+}
+
+/// Bodies are taken as they are: a compressed one would only look like broken JSON.
+fn check_encoding(headers: &HeaderMap) -> Result<(), PublishRefusal> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut encodings = encodings.map(|value| value.to_str().unwrap_or_default().trim());
+    match encodings
+        .find(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+    {
+        None => Ok(()),
+        Some(encoding) => Err(PublishRefusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            format!("The Content-Encoding '{encoding}' is not supported. Send the body as it is."),
+        )),
+    }
 }
 
 fn accepted(parts: &Parts) -> Response {
@@ -268,16 +301,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_compressed_body_is_refused_in_words() {
+        let of = |encoding| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            check_encoding(&headers)
+        };
+        assert!(check_encoding(&HeaderMap::new()).is_ok());
+        assert!(of("identity").is_ok());
+        let refusal = of("gzip").unwrap_err();
+        assert_eq!(refusal.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert!(refusal.message.contains("'gzip'"), "{}", refusal.message);
+    }
+
     #[tokio::test]
-    async fn a_body_that_does_not_come_is_408_and_one_that_is_too_long_413() {
+    async fn a_body_that_does_not_come_is_408_a_broken_one_400_and_one_that_is_too_long_413() {
         let late = futures_util::stream::once(async {
-            Err::<Bytes, _>(std::io::Error::other("too late"))
+            Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::TimedOut))
         });
         let none = HeaderMap::new();
         let refusal = read_body(&none, Body::from_stream(late), 10)
             .await
             .unwrap_err();
         assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        let broken = futures_util::stream::once(async {
+            Err::<Bytes, _>(std::io::Error::other("invalid chunk size"))
+        });
+        let refusal = read_body(&none, Body::from_stream(broken), 10)
+            .await
+            .unwrap_err();
+        assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
         let refusal = read_body(&none, Body::from("12345678901"), 10)
             .await
             .unwrap_err();
