@@ -13,9 +13,7 @@ use std::sync::atomic::Ordering;
 
 use gridpost_model::subscription::{DeliverySchema, LaneId};
 use gridpost_model::{Event, ResourceId, Timestamp};
-use gridpost_store::{
-    PARTITIONS, Partition, Raw, Scan, Snapshot, StoreError, Table, Txn, WriteError,
-};
+use gridpost_store::{PARTITIONS, Partition, Scan, Snapshot, StoreError, Table, Txn, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -33,7 +31,11 @@ pub(crate) const DEAD_LETTERS: Table<DeadLetterRow> = Table::new(41, "dead_lette
 const PAGE: usize = 100;
 
 /// Rows read at once while looking for those that are asked for.
-const READ: usize = 500;
+pub(crate) const READ: usize = 500;
+
+/// Bytes of events read at once, and on a page at most.
+const READ_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 16 << 20;
 
 /// Dead letters brought back in one transaction. With events of 1 MB it stays within what the journal takes at once.
 const BROUGHT_BACK: usize = 64;
@@ -76,6 +78,14 @@ pub struct BadDeadLetterId;
 impl fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.partition.0, self.lane.0, self.number)
+    }
+}
+
+impl DeadLetterId {
+    /// Where its row stands.
+    pub(crate) fn row(self) -> (Partition, Vec<u8>) {
+        let (lane, number) = (self.lane.0.to_be_bytes(), self.number.to_be_bytes());
+        (self.partition, [lane, number].concat())
     }
 }
 
@@ -147,6 +157,17 @@ pub struct DeadLetterQuery {
 }
 
 impl DeadLetterQuery {
+    /// Whether nothing but a limit keeps any dead letter from being meant.
+    pub fn is_of_all(&self) -> bool {
+        let named = [
+            &self.subscription,
+            &self.event_id,
+            &self.event_type,
+            &self.reason,
+        ];
+        self.ids.is_none() && self.source.is_none() && named.iter().all(|one| one.is_none())
+    }
+
     fn wants(&self, letter: &DeadLetter) -> bool {
         let same = |wanted: &Option<String>, found: &str| {
             wanted
@@ -174,11 +195,27 @@ impl Grid {
     /// # Errors
     /// The table cannot be read.
     pub fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
-        find(&self.0.store.snapshot(), query, query.limit.unwrap_or(PAGE))
+        Ok(self.dead_letter_page(query)?.0)
+    }
+
+    /// The same, with what to ask for as `after` to see the next page, when there may be one. A page has 16 MiB of
+    /// events and one more at most.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn dead_letter_page(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> Result<(Vec<DeadLetter>, Option<DeadLetterId>), StoreError> {
+        let limit = query.limit.unwrap_or(PAGE);
+        let (letters, is_full) = find(&self.0.store.snapshot(), query, limit)?;
+        let next = letters.last().filter(|_| is_full).map(|last| last.id);
+        Ok((letters, next))
     }
 
     /// Brings dead letters back: each is due at once, with no attempts made and its whole time to live before it.
-    /// Those whose event subscription is gone stay. Returns how many were brought back. Without a limit all are.
+    /// Those whose event subscription is gone stay, and do not count for the limit. Returns how many were brought back.
+    /// Without a limit all are.
     ///
     /// # Errors
     /// A table cannot be read or written; those brought back before stay so.
@@ -187,16 +224,17 @@ impl Grid {
         let mut left = query.limit.unwrap_or(usize::MAX);
         let mut brought_back = 0;
         while left > 0 {
-            let page = find(&self.0.store.snapshot(), &query, left.min(READ))?;
+            let (page, _) = find(&self.0.store.snapshot(), &query, left.min(READ))?;
             let Some(last) = page.last() else { break };
             query.after = Some(last.id);
-            left -= page.len();
             for (lane, letters) in by_lane(&page) {
                 let Some(lane) = self.0.delivery.lane(lane) else {
                     continue;
                 };
                 for few in few_at_once(&letters) {
-                    brought_back += bring_back(&lane, few).await?;
+                    let moved = bring_back(&lane, few).await?;
+                    left -= moved;
+                    brought_back += moved as u64;
                 }
             }
         }
@@ -204,16 +242,16 @@ impl Grid {
     }
 }
 
-/// Goes through the table from where the query starts, partition by partition, until enough is found.
-fn find(
+/// Goes through the table from where the query starts, partition by partition, until enough is found. Says, too, whether
+/// it ended before the table did.
+pub(crate) fn find(
     snapshot: &Snapshot,
     query: &DeadLetterQuery,
     limit: usize,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let mut found = Vec::new();
+) -> Result<(Vec<DeadLetter>, bool), StoreError> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
     let first = query.after.map_or(0, |after| after.partition.0);
-    for number in first..PARTITIONS {
-        let partition = Partition(number);
+    for partition in (first..PARTITIONS).map(Partition) {
         if query
             .source
             .as_ref()
@@ -228,28 +266,23 @@ fn find(
             _ => Scan::all(),
         };
         loop {
-            let rows = snapshot.scan(&DEAD_LETTERS, partition, scan.limit(READ))?;
-            let (read, last) = (rows.len(), rows.last().map(|(key, _)| key.clone()));
+            let page = scan.clone().limit(READ).bytes(READ_BYTES);
+            let rows = snapshot.scan(&DEAD_LETTERS, partition, page)?;
+            let Some((last, _)) = rows.last() else { break };
+            scan = scan.behind(last);
             let letters = rows
                 .into_iter()
                 .filter_map(|(key, row)| letter(partition, &key, row));
-            found.extend(
-                letters
-                    .filter(|letter| query.wants(letter))
-                    .take(limit - found.len()),
-            );
-            match last {
-                Some(last) if read == READ && found.len() < limit => {
-                    scan = Scan::from(Raw(&[&last[..], &[0]].concat()));
+            for letter in letters.filter(|letter| query.wants(letter)) {
+                if found.len() == limit || PAGE_BYTES <= bytes {
+                    return Ok((found, true));
                 }
-                _ => break,
+                bytes += letter.event.json.len();
+                found.push(letter);
             }
         }
-        if found.len() == limit {
-            break;
-        }
     }
-    Ok(found)
+    Ok((found, false))
 }
 
 /// A row as it is shown. Its key is the lane and the number, eight bytes each.
@@ -317,7 +350,7 @@ fn few_at_once(letters: &[&DeadLetter]) -> Vec<Vec<DeadLetterId>> {
     parts
 }
 
-async fn bring_back(lane: &Arc<Lane>, ids: Vec<DeadLetterId>) -> Result<u64, StoreError> {
+async fn bring_back(lane: &Arc<Lane>, ids: Vec<DeadLetterId>) -> Result<usize, StoreError> {
     let writer = Arc::clone(lane);
     let now = lane.shared.clock.now();
     let moved = lane
@@ -340,7 +373,7 @@ async fn bring_back(lane: &Arc<Lane>, ids: Vec<DeadLetterId>) -> Result<u64, Sto
     let call = lane.stir(&mut state, now);
     drop(state);
     lane.carry_out(call);
-    Ok(moved.len() as u64)
+    Ok(moved.len())
 }
 
 /// Moves one dead letter to the waiting table. `None`: somebody else was faster, or the subscription is gone by now.

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::alarm::Alarm;
 use crate::dead_letter;
 use crate::dead_letter_blob::{self, Unwritten};
+use crate::dead_letter_removal::{self, Kept};
 use crate::faults::Faults;
 use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
@@ -61,6 +62,7 @@ impl Delivery {
             alarm: Alarm::default(),
             faults: Faults::default(),
             unwritten: Unwritten::default(),
+            kept: Kept::default(),
             // Ticks are finer than anything we number, so a later life begins above an earlier one, unless the clock
             // stood or went back in between: `recover` looks at what is stored.
             numbers: AtomicU64::new(numbers),
@@ -170,6 +172,16 @@ impl Delivery {
         };
         let blobs = dead_letter_blob::run(Arc::clone(&self.shared), Box::new(dropped));
         (self.shared.spawn)("dead-letter blobs", Box::pin(blobs));
+        let delivery = Arc::downgrade(self);
+        let dropped = move |source: &_, name: &str, reason, letters| {
+            if let Some(delivery) = delivery.upgrade() {
+                delivery
+                    .topics
+                    .dropped_by_name(source, name, reason, letters);
+            }
+        };
+        let removal = dead_letter_removal::run(Arc::clone(&self.shared), Box::new(dropped));
+        (self.shared.spawn)("dead-letter removal", Box::pin(removal));
         let count = async move {
             for lane in lanes {
                 match waiting::ages(&snapshot, lane.partition, lane.id) {
@@ -283,6 +295,7 @@ impl Delivery {
         lanes.iter().for_each(|lane| lane.shut());
         self.closed.notify_one();
         self.shared.unwritten.close();
+        self.shared.kept.close();
         let limit = self
             .shared
             .clock

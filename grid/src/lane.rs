@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::alarm::Alarm;
 use crate::backlog::{Backlog, Bound};
 use crate::dead_letter_blob::Unwritten;
+use crate::dead_letter_removal::Kept;
 use crate::delivery::MovedOut;
 use crate::destination::Prepared;
 use crate::faults::Faults;
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) alarm: Alarm,
     pub(crate) faults: Faults,
     pub(crate) unwritten: Unwritten,
+    pub(crate) kept: Kept,
     pub(crate) numbers: AtomicU64,
     /// Told whenever a worker leaves or a ledger is empty.
     pub(crate) calmer: Notify,

@@ -13,6 +13,7 @@ pub mod confirm;
 pub mod connections;
 pub mod dead_letter;
 mod dead_letter_blob;
+pub mod dead_letter_removal;
 mod delivery;
 mod destination;
 pub mod directory;
@@ -117,7 +118,7 @@ pub struct Settings {
     pub tokens: Option<Arc<dyn TokenSource>>,
 }
 
-/// The bounds of a lane. Defaults are what was measured to be enough.
+/// The bounds of a lane, and of what lanes leave behind. Defaults are what was measured to be enough.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections to one destination, each carrying one event at a time.
@@ -128,6 +129,8 @@ pub struct Limits {
     pub bytes: usize,
     /// How long an idle connection is kept.
     pub idle: Duration,
+    /// Dead letters that are kept, those of all lanes together.
+    pub dead_letters: dead_letter_removal::Retention,
 }
 
 impl Default for Limits {
@@ -137,6 +140,7 @@ impl Default for Limits {
             events: 1024,
             bytes: 4 << 20,
             idle: Duration::from_secs(30),
+            dead_letters: dead_letter_removal::Retention::default(),
         }
     }
 }

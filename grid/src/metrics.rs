@@ -357,12 +357,23 @@ impl Topics {
         reason: &'static str,
         deliveries: u64,
     ) {
+        self.dropped_by_name(&one.source, &one.name, reason, deliveries);
+    }
+
+    /// The same, of a subscription that may be gone.
+    pub(crate) fn dropped_by_name(
+        &self,
+        source: &ResourceId,
+        name: &str,
+        reason: &'static str,
+        deliveries: u64,
+    ) {
         if deliveries == 0 {
             return;
         }
-        let counts = self.all.read().get(&one.source).cloned();
+        let counts = self.all.read().get(source).cloned();
         match counts {
-            Some(counts) => counts.dropped(&one.name.as_str().into(), reason, deliveries),
+            Some(counts) => counts.dropped(&name.into(), reason, deliveries),
             None => *self.dropped_nowhere.lock().entry(reason).or_default() += deliveries,
         }
     }

@@ -438,9 +438,15 @@ fn written(lane: &Arc<Lane>, batch: &[Change]) {
         match change {
             Change::Waiting { key, .. } => state.waiting.put(*key, since),
             Change::Dead {
-                row, blob: Some(_), ..
-            } => lane.shared.unwritten.note(lane.partition, lane.id, row.at),
-            _ => (),
+                row, blob, bytes, ..
+            } => {
+                let retention = lane.shared.limits.dead_letters;
+                lane.shared.kept.note(*bytes, retention);
+                if blob.is_some() {
+                    lane.shared.unwritten.note(lane.partition, lane.id, row.at);
+                }
+            }
+            Change::Delivered { .. } => (),
         }
     }
     let call = lane.stir(&mut state, now);

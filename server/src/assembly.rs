@@ -300,6 +300,7 @@ fn open_grid(
         spawn: spawn(supervisor),
         limits: Limits {
             connections: config.outbound.connections(),
+            dead_letters: config.dead_letters.retention(),
             ..Limits::default()
         },
         tokens: Some(Arc::new(own_issuer(config, running, sources)?)),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gridpost_api::publish::Limits;
+use gridpost_grid::dead_letter_removal::Retention;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub publish: Publish,
     /// `[store]`
     pub store: Store,
+    /// `[dead_letters]`
+    pub dead_letters: DeadLetters,
     /// `[outbound]`
     pub outbound: Outbound,
     /// `[telemetry]`
@@ -211,6 +214,41 @@ impl Store {
     /// How many bytes of settled events are kept at most.
     pub fn retention_bytes(&self) -> u64 {
         self.retention_mib.saturating_mul(1024 * 1024)
+    }
+}
+
+/// `[dead_letters]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    retention_days: u64,
+    retention_mib: u64,
+}
+
+impl DeadLetters {
+    const MOST_DAYS: u64 = 3_650;
+    const MOST_MIB: u64 = 1 << 20;
+
+    /// How much of dead letters is kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            age: Duration::from_secs(self.retention_days * 24 * 3600),
+            bytes: self.retention_mib << 20,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value, most) in [
+            ("days", self.retention_days, Self::MOST_DAYS),
+            ("mib", self.retention_mib, Self::MOST_MIB),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(ConfigError::BadValue(format!(
+                    "dead_letters.retention_{name} must be between 1 and {most}, not {value}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -477,6 +515,7 @@ impl Config {
         }
         self.publish.check()?;
         self.outbound.check()?;
+        self.dead_letters.check()?;
         Ok(self)
     }
 
@@ -607,6 +646,21 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:8480".parse().unwrap());
         assert_eq!(config.profile, Profile::Development);
         config.check_address().unwrap();
+    }
+
+    #[test]
+    fn dead_letters_are_kept_for_a_month_and_not_for_ever() {
+        let kept = with_file("").unwrap().dead_letters.retention();
+        assert_eq!(kept.age, Duration::from_secs(30 * 24 * 3600));
+        assert_eq!(kept.bytes, 1 << 30);
+        for bad in [
+            "retention_days = 0",
+            "retention_days = 3651",
+            "retention_mib = 0",
+        ] {
+            let refused = with_file(&format!("[dead_letters]\n{bad}\n")).unwrap_err();
+            assert!(refused.to_string().contains("must be between 1 and"));
+        }
     }
 
     #[test]

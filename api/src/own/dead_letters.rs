@@ -1,4 +1,4 @@
-//! Deliveries that were given up: looked at and brought back.
+//! Deliveries that were given up: looked at, brought back and deleted.
 //!
 //! Not here: what a dead letter is and what bringing one back means (`grid::dead_letter`).
 
@@ -42,6 +42,21 @@ struct Brought {
     event_type: Option<String>,
     reason: Option<String>,
     limit: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct Unwanted {
+    /// Divided by commas.
+    ids: Option<String>,
+    source: Option<ResourceId>,
+    subscription: Option<String>,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    reason: Option<String>,
+    limit: Option<usize>,
+    /// Says that all are meant, when nothing else says which.
+    all: bool,
 }
 
 #[derive(Serialize)]
@@ -111,19 +126,15 @@ pub(super) async fn list(
     };
     let grid = parts.grid.clone();
     // A filter that fits little reads much of the table.
-    let found = tokio::task::spawn_blocking(move || grid.dead_letters(&query)).await;
-    let letters = match found {
-        Ok(Ok(letters)) => letters,
+    let found = tokio::task::spawn_blocking(move || grid.dead_letter_page(&query)).await;
+    let (letters, next) = match found {
+        Ok(Ok(page)) => page,
         Ok(Err(error)) => return Err(Problem::not_stored(&error)),
         Err(error) => return Err(Problem::not_stored(&error)),
     };
-    let next = letters
-        .last()
-        .filter(|_| letters.len() == limit)
-        .map(|last| last.id.to_string());
     Ok(Json(Page {
         value: letters.iter().map(DeadLetterOut::from).collect(),
-        next,
+        next: next.map(|next| next.to_string()),
     })
     .into_response())
 }
@@ -158,6 +169,42 @@ pub(super) async fn redrive(
     };
     match parts.grid.redrive(&query).await {
         Ok(redriven) => Ok(Json(Redriven { redriven })),
+        Err(error) => Err(Problem::not_stored(&error)),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Deleted {
+    deleted: u64,
+}
+
+/// Deletes dead letters for good. That all are meant has to be said.
+pub(super) async fn delete(
+    State(parts): State<Shared>,
+    unwanted: Result<Query<Unwanted>, QueryRejection>,
+) -> Result<Json<Deleted>, Problem> {
+    let Query(unwanted) = unwanted?;
+    let ids = unwanted
+        .ids
+        .map(|ids| ids.split(',').map(read_id).collect::<Result<_, _>>());
+    let query = DeadLetterQuery {
+        ids: ids.transpose()?,
+        source: unwanted.source,
+        subscription: unwanted.subscription,
+        event_id: unwanted.event_id,
+        event_type: unwanted.event_type,
+        reason: unwanted.reason,
+        after: None,
+        limit: unwanted.limit,
+    };
+    if query.is_of_all() != unwanted.all {
+        return Err(Problem::bad_request(
+            "Say which dead letters to delete, by ids, source, subscription, eventId, eventType or reason, or say all=true."
+                .to_owned(),
+        ));
+    }
+    match parts.grid.delete_dead_letters(&query).await {
+        Ok(deleted) => Ok(Json(Deleted { deleted })),
         Err(error) => Err(Problem::not_stored(&error)),
     }
 }

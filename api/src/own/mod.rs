@@ -39,7 +39,10 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
     let routes = Router::new()
         .route("/clock", get(clock::show))
         .route("/clock/advance", post(clock::advance))
-        .route("/dead-letters", get(dead_letters::list))
+        .route(
+            "/dead-letters",
+            get(dead_letters::list).delete(dead_letters::delete),
+        )
         .route("/dead-letters:redrive", post(dead_letters::redrive))
         .route("/events", get(events::tail))
         .route("/events/wait", get(events::wait_for))

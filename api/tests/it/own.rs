@@ -211,6 +211,16 @@ async fn a_dead_letter_is_listed_and_brought_back() {
         (&json!(1), &json!(400))
     );
 
+    // That all are meant has to be said, and nothing else with it.
+    for unclear in [
+        "dead-letters",
+        "dead-letters?all=true&eventId=1",
+        "dead-letters?limit=1",
+    ] {
+        stack.own("DELETE", unclear, "").await.json_of(400);
+    }
+    let other = stack.own("DELETE", "dead-letters?eventId=other", "").await;
+    assert_eq!(other.json_of(200), json!({"deleted": 0}));
     let none = stack
         .own("POST", "dead-letters:redrive", r#"{"eventId":"other"}"#)
         .await;
@@ -226,6 +236,8 @@ async fn a_dead_letter_is_listed_and_brought_back() {
     stack.settle().await;
     let listed = stack.own("GET", "dead-letters", "").await.json_of(200);
     assert_eq!(listed, json!({"value": []}));
+    let all = stack.own("DELETE", "dead-letters?all=true", "").await;
+    assert_eq!(all.json_of(200), json!({"deleted": 0}));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod control;
+mod dead_letters;
 mod delivery;
 mod domains;
 mod endpoint;

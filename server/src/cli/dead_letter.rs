@@ -1,4 +1,4 @@
-//! `gridpost dead-letter`: what could not be delivered, and another chance for it.
+//! `gridpost dead-letter`: what could not be delivered, another chance for it, and its end.
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::render;
 use crate::client::Client;
 use crate::config::Config;
-use crate::output::{Failure, Output, table};
+use crate::output::{Exit, Failure, Output, table};
 
 /// As many as the server gives at once.
 const PAGE: usize = 1000;
@@ -29,6 +29,14 @@ pub(super) enum Command {
     List(Which),
     /// Deliver them again, as if they had just been published
     Redrive(Which),
+    /// Delete them for good
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// All of them, when nothing else says which
+        #[arg(long, conflicts_with_all = ["subscription", "event"])]
+        all: bool,
+    },
 }
 
 pub(super) async fn run(command: Command, config: &Config, output: Output) -> Result<(), Failure> {
@@ -59,6 +67,25 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                     0 => which.none(),
                     1 => "One dead letter is due again, now.".to_owned(),
                     count => format!("{count} dead letters are due again, now."),
+                }
+            });
+            Ok(())
+        }
+        Command::Delete { which, all } => {
+            if !all && which.named().next().is_none() {
+                return Err(Failure::said(
+                    Exit::Usage,
+                    "Say which dead letters to delete, with --subscription or --event, or say --all.",
+                ));
+            }
+            let path = format!("dead-letters?all={all}{}", which.query());
+            let delete = client.own(Method::DELETE, &path, None);
+            let done = output.waiting("deleting dead letters", delete).await?;
+            output.result(&done, |done| {
+                match done["deleted"].as_u64().unwrap_or_default() {
+                    0 => which.none(),
+                    1 => "One dead letter was deleted.".to_owned(),
+                    count => format!("{count} dead letters were deleted."),
                 }
             });
             Ok(())
