@@ -1,7 +1,8 @@
-//! One HTTP/1.1 connection, driven by whoever uses it.
+//! One HTTP connection, driven by whoever uses it: HTTP/2 where the destination chose it, HTTP/1.1 otherwise.
 //!
 //! Promise: `exchange` sends one request and returns its whole answer, and no other task takes part in it: the
-//! connection is polled by the same task that waits, which saves two task switches an event.
+//! connection is polled by the same task that waits, which saves two task switches an event. Over HTTP/2, too, a
+//! connection carries one request at a time: how many a destination is sent at once is the lane's affair.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::http2::Http2;
 use super::{BODY_LIMIT, Failure, Request, Response};
 
 /// Objects up to this size are copied into their array: at 1 KB that was measured to cost 0.2 us less than three
@@ -27,34 +29,45 @@ const COPIED: usize = 8 << 10;
 
 /// A connection between requests.
 pub(crate) struct Connection {
+    line: Line,
+    closed: bool,
+}
+
+enum Line {
+    Http1(Http1),
+    Http2(Box<Http2>),
+}
+
+struct Http1 {
     sender: http1::SendRequest<Body>,
     driver: Pin<Box<http1::Connection<TokioIo<Stream>, Body>>>,
-    closed: bool,
 }
 
 impl Connection {
     pub(super) async fn open(stream: Stream) -> Result<Self, Failure> {
-        let (sender, driver) = http1::Builder::new()
-            // An answer's head is small; a large read buffer would stay with each of thousands of connections.
-            .max_buf_size(32 << 10)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| protocol(&error))?;
+        let line = if stream.chose_http2() {
+            Line::Http2(Box::new(Http2::open(stream).await?))
+        } else {
+            Line::Http1(Http1::open(stream).await?)
+        };
         Ok(Self {
-            sender,
-            driver: Box::pin(driver),
+            line,
             closed: false,
         })
     }
 
     /// Whether another request can be sent: the last answer was read to its end and nobody hung up.
     pub(crate) fn is_open(&self) -> bool {
-        !self.closed && self.sender.is_ready()
+        !self.closed
+            && match &self.line {
+                Line::Http1(line) => line.sender.is_ready(),
+                Line::Http2(line) => line.is_ready(),
+            }
     }
 
     /// Lets the connection notice that the other side hung up. Registers the task's waker.
     pub(crate) fn poll_idle(&mut self, context: &mut Context<'_>) {
-        if !self.closed && self.driver.as_mut().poll(context).is_ready() {
+        if !self.closed && self.line.poll_drive(context).is_ready() {
             self.closed = true;
         }
     }
@@ -64,21 +77,66 @@ impl Connection {
         &mut self,
         request: http::Request<Body>,
     ) -> Result<Response, Failure> {
-        let Self {
-            sender,
-            driver,
-            closed,
-        } = self;
-        let mut answer = pin!(read_answer(sender.send_request(request)));
-        poll_fn(|context| {
-            // The request is queued by the first poll, moved by the driver, and the answer found by the second.
-            if !*closed && driver.as_mut().poll(context).is_ready() {
-                *closed = true;
+        match &mut self.line {
+            Line::Http1(line) => {
+                let answer = read_answer(line.sender.send_request(request));
+                let driver = &mut line.driver;
+                drive(answer, &mut self.closed, |context| {
+                    driver.as_mut().poll(context).map(drop)
+                })
+                .await
             }
-            answer.as_mut().poll(context)
-        })
-        .await
+            Line::Http2(line) => {
+                let (head, driver) = line.send(request)?;
+                let answer = read_answer(head);
+                drive(answer, &mut self.closed, |context| {
+                    driver.poll_drive(context)
+                })
+                .await
+            }
+        }
     }
+}
+
+impl Line {
+    fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(line) => line.driver.as_mut().poll(context).map(drop),
+            Self::Http2(line) => line.driver().poll_drive(context),
+        }
+    }
+}
+
+impl Http1 {
+    async fn open(stream: Stream) -> Result<Self, Failure> {
+        let (sender, driver) = http1::Builder::new()
+            // An answer's head is small; a large read buffer would stay with each of thousands of connections.
+            .max_buf_size(32 << 10)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| protocol(&error))?;
+        Ok(Self {
+            sender,
+            driver: Box::pin(driver),
+        })
+    }
+}
+
+/// Waits for an answer while it moves the connection.
+async fn drive(
+    answer: impl Future<Output = Result<Response, Failure>>,
+    closed: &mut bool,
+    mut poll_drive: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Result<Response, Failure> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| {
+        // The request is queued by the first poll, moved by the driver, and the answer found by the second.
+        if !*closed && poll_drive(context).is_ready() {
+            *closed = true;
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
 }
 
 async fn read_answer(
@@ -113,7 +171,7 @@ async fn read_body(mut body: Incoming) -> Result<Bytes, Failure> {
     Ok(kept.freeze())
 }
 
-fn protocol(error: &hyper::Error) -> Failure {
+pub(super) fn protocol(error: &hyper::Error) -> Failure {
     use std::error::Error as _;
     if error.is_parse() {
         return Failure::Protocol(error.to_string());
@@ -269,6 +327,16 @@ impl HttpBody for Body {
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the destination chose HTTP/2 while TLS was set up. Without TLS nothing is chosen.
+    fn chose_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

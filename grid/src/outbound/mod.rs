@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod endpoint;
+mod http2;
 mod pool;
 mod signature;
 mod tls;
@@ -105,7 +106,7 @@ pub enum Failure {
     /// The certificate was not accepted, or TLS failed otherwise.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// The destination did not speak HTTP/1.1.
+    /// The destination did not speak HTTP.
     #[error("the answer was not HTTP: {0}")]
     Protocol(String),
     /// Nothing came within the time limit.

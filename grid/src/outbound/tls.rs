@@ -74,7 +74,7 @@ impl Tls {
             .expect("the ring provider supports both protocol versions we compile in")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config
     }
 }

@@ -43,6 +43,56 @@ async fn a_refused_event_is_dead_lettered_without_retry_and_can_be_redriven() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_spoken_to_in_the_version_that_it_chooses() {
+    let world = World::start().await;
+    let topic = world.topic("orders").await;
+    let both: &[&[u8]] = &[b"h2", b"http/1.1"];
+    for (name, protocols, version) in [
+        ("newer", both, http::Version::HTTP_2),
+        ("older", &both[1..], http::Version::HTTP_11),
+        ("silent", &[], http::Version::HTTP_11),
+    ] {
+        let endpoint = world.secure_webhook(protocols).await;
+        topic.subscribe(name, &endpoint, json!({})).await;
+        for id in ["1", "2", "3"] {
+            topic.publish(id).await;
+            world.settle().await;
+        }
+        let requests = endpoint.requests();
+        assert_eq!(requests.len(), 4, "a handshake and three events");
+        for request in requests {
+            assert_eq!(request.version, version, "{name}");
+            assert!(request.target.ends_with("/hook"), "{}", request.target);
+        }
+        assert_eq!(endpoint.ids(), ["1", "2", "3"]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_endpoint_refuses_over_http2_is_tried_again_and_dead_lettered_as_ever() {
+    let world = World::start().await;
+    let endpoint = world.secure_webhook(&[b"h2"]).await.answering(503);
+    let topic = world.topic("orders").await;
+    topic.subscribe("shop", &endpoint, json!({})).await;
+
+    topic.publish("1").await;
+    world.advance(minutes(10)).await;
+    assert!(1 < endpoint.attempts());
+    let endpoint = endpoint.answering(400);
+    world.advance(hours(1)).await;
+
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["lastHttpStatus"], 400);
+    assert!(
+        endpoint
+            .requests()
+            .iter()
+            .all(|request| request.version == http::Version::HTTP_2)
+    );
+}
+
+#[tokio::test]
 async fn a_destination_that_keeps_failing_is_left_alone_and_then_probed_with_one_event() {
     let world = World::start().await;
     let endpoint = world.webhook().await.answering(503);

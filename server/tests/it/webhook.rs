@@ -9,17 +9,20 @@ use gridpost_model::{Clock as _, Timestamp};
 use gridpost_sim::VirtualClock;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// A webhook on a port of its own. Clones are the same webhook.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     address: SocketAddr,
+    scheme: &'static str,
     inner: Arc<Inner>,
 }
 
@@ -40,6 +43,7 @@ struct Behaviour {
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) at: Timestamp,
+    pub(crate) version: http::Version,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Map<String, Value>,
@@ -61,6 +65,15 @@ impl Received {
 
 impl Webhook {
     pub(crate) async fn open(clock: VirtualClock) -> Self {
+        Self::listen(clock, None).await
+    }
+
+    pub(crate) async fn open_secure(clock: VirtualClock, tls: TlsAcceptor) -> Self {
+        Self::listen(clock, Some(tls)).await
+    }
+
+    async fn listen(clock: VirtualClock, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let behaviour = Mutex::new(Behaviour {
@@ -76,16 +89,23 @@ impl Webhook {
         let serving = Arc::clone(&inner);
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                let inner = Arc::clone(&serving);
+                let (inner, tls) = (Arc::clone(&serving), tls.clone());
                 tokio::spawn(async move {
-                    let answer = service_fn(|request| Arc::clone(&inner).answer(request));
-                    let _ = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), answer)
-                        .await;
+                    match tls {
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => inner.serve(stream).await,
+                            Err(_) => (),
+                        },
+                        None => inner.serve(stream).await,
+                    }
                 });
             }
         });
-        Self { address, inner }
+        Self {
+            address,
+            scheme,
+            inner,
+        }
     }
 
     /// Answers events with that status from now on.
@@ -107,7 +127,7 @@ impl Webhook {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
+        format!("{}://{}/hook", self.scheme, self.address)
     }
 
     /// All that came, handshakes and notices included.
@@ -141,6 +161,13 @@ impl Webhook {
 }
 
 impl Inner {
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let answer = service_fn(move |request| Arc::clone(&self).answer(request));
+        let _ = auto::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), answer)
+            .await;
+    }
+
     async fn answer(
         self: Arc<Self>,
         request: http::Request<Incoming>,
@@ -154,6 +181,7 @@ impl Inner {
         let text = |value: &http::HeaderValue| Value::from(value.to_str().unwrap_or_default());
         let received = Received {
             at: self.clock.now(),
+            version: head.version,
             method: head.method.to_string(),
             target: head.uri.to_string(),
             headers: head

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gridpost::assembly::{Server, Sources};
+use gridpost::certificates;
 use gridpost::client::Client;
 use gridpost::config::{Config, Flags};
 use gridpost::credentials::{COMMUNICATION_RESOURCE, RESOURCE_GROUP};
@@ -136,6 +137,15 @@ impl World {
     /// An endpoint that takes everything until told otherwise.
     pub(crate) async fn webhook(&self) -> Webhook {
         Webhook::open(self.clock.clone()).await
+    }
+
+    /// The same over TLS, with the server's own certificate, choosing the first of these protocols that is offered.
+    pub(crate) async fn secure_webhook(&self, protocols: &[&[u8]]) -> Webhook {
+        let folder = certificates::Folder::of(&self.folder().join("data"));
+        let identity = folder.ready(self.now()).unwrap();
+        let mut tls = (*identity.into_tls().unwrap()).clone();
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Webhook::open_secure(self.clock.clone(), Arc::new(tls).into()).await
     }
 
     /// Lets time pass, stopping at every moment at which something happens.
