@@ -213,6 +213,9 @@ fn restore(entry: &EventEntry<'_>, next: Position) -> Result<Appended, ReadError
     let mut event = Event::from_stored(entry.schema, Bytes::copy_from_slice(json), entry.published)
         .map_err(|_| damaged(entry.position, "the envelope of an event"))?;
     event.trace = entry.trace;
+    if let Some(topic) = entry.topic {
+        event.topic = topic.into();
+    }
     let lanes = entry.lanes.clone();
     Ok(Appended {
         position: entry.position,

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use gridpost_model::Event;
 use gridpost_model::subscription::LaneId;
+use gridpost_model::{Event, EventSchema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
@@ -115,7 +115,10 @@ impl Txn<'_> {
     /// Appends an event for the lanes that matched it.
     pub fn append(&mut self, event: Arc<Event>, lanes: &[LaneId]) {
         let frame = &mut self.workspace.frame;
-        let behind_start = frame.event(
+        // The object of a CloudEvent is its publisher's to the letter, and its source any text.
+        let topic = (event.schema == EventSchema::CloudEvents).then_some(&*event.topic);
+        let behind_start = frame.event_of(
+            topic,
             event.schema,
             event.published,
             event.trace,

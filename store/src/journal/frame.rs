@@ -37,6 +37,8 @@ const EVENT: u8 = 6;
 const TRACED: u8 = 0x80;
 /// With an event's schema: its lanes are those of the event before it in the frame. Since format 3.
 const SAME_LANES: u8 = 0x40;
+/// With an event's schema: the topic that the event is of follows, because its object does not say it. Since format 3.
+const ROUTED: u8 = 0x20;
 
 /// A frame being written.
 #[derive(Debug)]
@@ -118,9 +120,24 @@ impl Builder {
         chunk(&mut self.skeleton, key);
     }
 
-    /// Returns how far behind the frame's start the event's address is.
+    /// An event whose object says which topic it is of.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn event(
         &mut self,
+        schema: EventSchema,
+        published: Timestamp,
+        trace: Option<TraceContext>,
+        lanes: &[LaneId],
+        json: &[u8],
+    ) -> u64 {
+        self.event_of(None, schema, published, trace, lanes, json)
+    }
+
+    /// An event of a topic; `None` when its object says which. Returns how far behind the frame's start the event's
+    /// address is.
+    pub(crate) fn event_of(
+        &mut self,
+        topic: Option<&str>,
         schema: EventSchema,
         published: Timestamp,
         trace: Option<TraceContext>,
@@ -131,12 +148,14 @@ impl Builder {
         self.bytes.extend_from_slice(json);
         self.skeleton.push(EVENT);
         let tag_at = self.skeleton.len();
-        match trace {
-            None => self.skeleton.push(schema_tag(schema)),
-            Some(trace) => {
-                self.skeleton.push(schema_tag(schema) | TRACED);
-                self.skeleton.extend_from_slice(&trace.to_bytes());
-            }
+        let traced = trace.map_or(0, |_| TRACED);
+        let routed = topic.map_or(0, |_| ROUTED);
+        self.skeleton.push(schema_tag(schema) | traced | routed);
+        if let Some(trace) = trace {
+            self.skeleton.extend_from_slice(&trace.to_bytes());
+        }
+        if let Some(topic) = topic {
+            chunk(&mut self.skeleton, topic.as_bytes());
         }
         self.skeleton
             .extend_from_slice(&published.ticks().to_le_bytes());
@@ -366,6 +385,8 @@ pub(crate) struct EventEntry<'a> {
     pub(crate) schema: EventSchema,
     pub(crate) published: Timestamp,
     pub(crate) trace: Option<TraceContext>,
+    /// The topic it is of, when its object does not say it.
+    pub(crate) topic: Option<&'a str>,
     pub(crate) lanes: SmallVec<[LaneId; 4]>,
     crc: u32,
     json: &'a [u8],
@@ -430,14 +451,22 @@ impl<'a> Entries<'a> {
 
     fn event(&mut self, written: Lanes) -> Option<EventEntry<'a>> {
         let [tag] = self.bytes()?;
-        let same_lanes = written == Lanes::InSteps && tag & SAME_LANES != 0;
-        let schema = match same_lanes {
-            true => schema_of(tag & !TRACED & !SAME_LANES)?,
-            false => schema_of(tag & !TRACED)?,
+        let (tag, same_lanes, routed) = match written {
+            Lanes::InSteps => (
+                tag & !SAME_LANES & !ROUTED,
+                tag & SAME_LANES != 0,
+                tag & ROUTED != 0,
+            ),
+            Lanes::InFull => (tag, false, false),
         };
+        let schema = schema_of(tag & !TRACED)?;
         let trace = match tag & TRACED {
             0 => None,
             _ => Some(TraceContext::from_bytes(self.bytes()?)),
+        };
+        let topic = match routed {
+            true => Some(std::str::from_utf8(self.chunk()?).ok()?),
+            false => None,
         };
         let published = Timestamp::from_ticks(i64::from_le_bytes(self.bytes()?));
         let crc = u32::from_le_bytes(self.bytes()?);
@@ -456,6 +485,7 @@ impl<'a> Entries<'a> {
             schema,
             published,
             trace,
+            topic,
             lanes,
             crc,
             json,
@@ -599,6 +629,30 @@ mod tests {
         builder.remove(21, b"other");
         builder.settled(LaneId(1), [Position(10), Position(4000)].into_iter());
         builder
+    }
+
+    #[test]
+    fn the_topic_of_a_cloud_event_is_read_back_beside_its_trace() {
+        for trace in [None, Some(TraceContext::sampled([3; 16], [4; 8]))] {
+            let mut builder = Builder::new();
+            let (schema, lanes) = (EventSchema::CloudEvents, [LaneId(1)]);
+            let topic = Some("/d/topics/t");
+            for _ in 0..2 {
+                builder.event_of(topic, schema, Timestamp::EPOCH, trace, &lanes, b"{}");
+            }
+            let bytes = builder.finish(AT, Position(1)).to_vec();
+            let frame = Frame::read(&bytes, AT).unwrap();
+            let entries: Vec<_> = frame.entries().collect();
+            assert_eq!(entries.len(), 2);
+            for entry in entries {
+                let Ok(Entry::Event(event)) = entry else {
+                    panic!("no event")
+                };
+                assert_eq!((event.topic, event.trace), (topic, trace));
+                assert_eq!((event.schema, event.json()), (schema, Some(&b"{}"[..])));
+                assert_eq!(event.lanes.as_slice(), lanes);
+            }
+        }
     }
 
     #[test]
