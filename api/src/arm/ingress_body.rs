@@ -62,8 +62,9 @@ struct MappingBody {
     properties: MappingProperties,
 }
 
+/// Another name would be a field that the publisher believes to be mapped.
 #[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct MappingProperties {
     id: Option<FieldBody>,
     topic: Option<FieldBody>,
@@ -381,6 +382,14 @@ mod tests {
             panic!("no mapping was read");
         };
         assert_eq!(shown_mapping(&read), mapping);
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_mapped_is_refused() {
+        let of = |name: &str| json!({"inputSchemaMapping": {"properties": {name: {"sourceField": "x"}}}});
+        assert!(serde_json::from_value::<IngressBody>(of("eventType")).is_ok());
+        let error = serde_json::from_value::<IngressBody>(of("foo"));
+        assert!(error.err().unwrap().to_string().contains("`foo`"));
     }
 
     #[test]

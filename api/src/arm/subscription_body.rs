@@ -10,6 +10,7 @@ use gridpost_grid::subscriptions::{
 };
 use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema};
 use gridpost_model::{Destination, Filter, RetryPolicy, Timestamp};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -46,6 +47,7 @@ struct Properties {
     #[serde(deserialize_with = "told")]
     expiration_time_utc: Option<Option<String>>,
     event_delivery_schema: Option<String>,
+    #[serde(deserialize_with = "object")]
     retry_policy: Option<RetryPolicyBody>,
     #[serde(deserialize_with = "told")]
     dead_letter_destination: Option<Option<DeadLetterBody>>,
@@ -72,6 +74,23 @@ struct DeadLetterBody {
 struct StorageBlob {
     resource_id: Option<String>,
     blob_container_name: Option<String>,
+}
+
+/// An object or nothing. Left to itself serde takes an array for an object: its first element for the first field.
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(value) if value.is_object() => {
+            T::deserialize(value).map(Some).map_err(D::Error::custom)
+        }
+        Some(_) => Err(D::Error::custom(
+            "an array or a value stands where an object belongs",
+        )),
+    }
 }
 
 /// Tells `null` (`Some(None)`) from a key that is not there (`None`).
@@ -234,6 +253,18 @@ mod tests {
 
     fn hook() -> Value {
         json!({"endpointType": "webhook", "properties": {"endpointUrl": "https://h/x?code=1"}})
+    }
+
+    #[test]
+    fn an_array_is_no_retry_policy() {
+        let read = |policy| {
+            let body = json!({"properties": {"retryPolicy": policy}});
+            serde_json::from_value::<PutBody>(body).is_ok()
+        };
+        assert!(read(json!({"maxDeliveryAttempts": 5})));
+        assert!(read(Value::Null));
+        assert!(!read(json!([5, 10])));
+        assert!(!read(json!({"maxDeliveryAttempts": "5"})));
     }
 
     #[test]
