@@ -17,7 +17,7 @@ use gridpost_store::{Appended, Position, ReadError, ReadLimit, Store, StoreError
 use crate::lane::Lane;
 use crate::replay::ReplayId;
 use crate::retry::{Outcome, Reason, Verdict};
-use crate::tail::Attempted;
+use crate::tail::{self, Attempted};
 use crate::waiting::Tried;
 use crate::{Grid, Inner};
 use rows::{ROWS, Rows, Sought};
@@ -297,7 +297,10 @@ impl Inner {
             position < progress.floor || progress.settled.contains(&position)
         });
         let mut attempts = lane.recent();
-        attempts.retain(|attempt| *attempt.event_id == *one.event.id);
+        let id = tail::kept_id(&one.event.id);
+        // Time tells apart those that share an id.
+        attempts
+            .retain(|attempt| attempt.event_id == id && attempt.published == one.event.published);
         let snapshot = self.store.snapshot();
         let rows = Rows {
             snapshot: &snapshot,
@@ -335,7 +338,8 @@ fn told(
         }
         remembered.push(Attempted {
             at,
-            event_id: event.id.to_string(),
+            event_id: tail::kept_id(&event.id).to_owned(),
+            published: event.published,
             number: one.number,
             first,
             outcome: one.outcome,

@@ -211,7 +211,7 @@ impl Lane {
             for item in job.items.iter().skip(forgotten) {
                 state.recent.succeeded(
                     job.started,
-                    &item.event.id,
+                    (&item.event.id, item.event.published),
                     item.history.attempts + 1,
                     Some(done.status),
                     took,

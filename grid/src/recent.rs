@@ -14,7 +14,7 @@ use gridpost_model::Timestamp;
 
 use crate::replay::ReplayId;
 use crate::retry::{Outcome, Verdict};
-use crate::tail::Attempted;
+use crate::tail::{self, Attempted};
 
 /// Failed attempts remembered per lane: all attempts of two deliveries with the usual policy.
 const FAILURES: usize = 64;
@@ -103,7 +103,7 @@ impl Recent {
     pub(crate) fn succeeded(
         &mut self,
         at: Timestamp,
-        event_id: &str,
+        (event_id, published): (&str, Timestamp),
         number: u32,
         status: Option<u16>,
         took: Duration,
@@ -116,10 +116,11 @@ impl Recent {
             oldest.map(|oldest| oldest.event_id).unwrap_or_default()
         };
         text.clear();
-        text.push_str(event_id);
+        text.push_str(tail::kept_id(event_id));
         self.successes.push_back(Attempted {
             at,
             event_id: text,
+            published,
             number,
             first: at,
             outcome: Outcome::Delivered,
@@ -209,6 +210,7 @@ mod tests {
         Attempted {
             at: at(number),
             event_id: "e".into(),
+            published: at(0),
             number,
             first: at(0),
             outcome: Outcome::Busy,
@@ -233,7 +235,8 @@ mod tests {
         let mut recent = Recent::default();
         for number in 1..=100 {
             let id = format!("event {number}");
-            recent.succeeded(at(number), &id, number, Some(200), Duration::ZERO, None);
+            let event = (&*id, at(0));
+            recent.succeeded(at(number), event, number, Some(200), Duration::ZERO, None);
         }
         let numbers: Vec<u32> = recent.all().iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, (69..=100).collect::<Vec<_>>());
@@ -246,7 +249,7 @@ mod tests {
         recent.push(attempt(1, retry(), 10), &budget);
         for number in 2..=100 {
             recent.push(attempt(number, Verdict::Delivered, 10), &budget);
-            recent.succeeded(at(number), "e", number, None, Duration::ZERO, None);
+            recent.succeeded(at(number), ("e", at(0)), number, None, Duration::ZERO, None);
         }
         assert_eq!(recent.all()[0].number, 1);
         assert_eq!(recent.all().len(), 1 + SAMPLES + SUCCESSES);

@@ -64,8 +64,10 @@ pub enum What {
 pub struct Attempted {
     /// When it began.
     pub at: Timestamp,
-    /// The event's `id`.
+    /// The event's `id`, as far as it is remembered: the first 1,024 bytes.
     pub event_id: String,
+    /// When the event was accepted. Ids are not unique.
+    pub published: Timestamp,
     /// Its number; the first is 1.
     pub number: u32,
     /// When the first attempt began: the schedule counts from there.
@@ -99,6 +101,15 @@ impl Attempted {
             .map_or(Answer::Said(self.outcome), Answer::Status);
         Some(retry::reckon(attempt, answer, self.at + self.took, due))
     }
+}
+
+/// The longest part of an event's id that is remembered. What is remembered of a lane has to be bounded, and publishers
+/// may send ids as long as events.
+const ID_KEPT: usize = 1_024;
+
+/// As much of an id as is remembered.
+pub(crate) fn kept_id(id: &str) -> &str {
+    &id[..id.floor_char_boundary(ID_KEPT)]
 }
 
 /// The live stream.
@@ -145,6 +156,13 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_id_the_beginning_is_remembered() {
+        assert_eq!(kept_id("short"), "short");
+        let long = format!("{}{}", "x".repeat(ID_KEPT - 1), "ä".repeat(1_000));
+        assert_eq!(kept_id(&long).len(), ID_KEPT - 1);
+    }
 
     #[test]
     fn nothing_is_built_when_nobody_listens() {

@@ -23,7 +23,7 @@ use crate::outbound::{
 };
 use crate::retry::Outcome;
 use crate::settle;
-use crate::tail::{Activity, Attempted, What};
+use crate::tail::{self, Activity, Attempted, What};
 use crate::trace::TRACEPARENT;
 
 /// Takes jobs until the lane has none for long, or is shut.
@@ -35,6 +35,7 @@ pub(crate) async fn work(lane: Arc<Lane>, id: u64) {
         line: None,
         timer: Timer::default(),
         job: None,
+        sent: None,
         reading: false,
     };
     worker.run().await;
@@ -52,8 +53,18 @@ struct Worker {
     used: Timestamp,
     /// The job in hand, until its end has been noted.
     job: Option<Job>,
+    /// What went into the request for it, once that has left.
+    sent: Option<Sent>,
     /// Whether it is reading for the lane.
     reading: bool,
+}
+
+/// What a request has that its job does not tell: with it the same request can be made again, to be shown.
+#[derive(Clone)]
+struct Sent {
+    token: Option<HeaderValue>,
+    /// The date of a signature.
+    at: Timestamp,
 }
 
 /// An open connection, and where it leads.
@@ -112,6 +123,7 @@ impl Worker {
                 return (None, started);
             }
         }
+        self.sent = None;
         let received = if self.lane.shared.faults.are_set() {
             Box::pin(self.faulty_attempt(&plan)).await
         } else {
@@ -146,7 +158,8 @@ impl Worker {
         now: Timestamp,
     ) -> Option<Delivered> {
         let job = self.job.as_ref()?;
-        let request = request(plan, job, None, &self.lane.shared).ok();
+        let sent = self.sent.take();
+        let request = sent.and_then(|sent| request(plan, job, &sent, &self.lane.shared).ok());
         let received = match received {
             Ok(response) => Received::Answered(response),
             Err(failure) => Received::Failed(failure),
@@ -273,21 +286,30 @@ impl Worker {
                 Some(self.timer.within(&*clock, deadline, asking).await?)
             }
         };
-        let token = token.as_ref();
         let shared = &self.lane.shared;
+        let sent = Sent {
+            token,
+            // A receiver judges a signature by its own clock.
+            at: if hook.signs() {
+                clock.wall()
+            } else {
+                job.started
+            },
+        };
         if let Some(line) = &self.line
             && !line.leads_to(endpoint)
         {
             self.line = None;
         }
         if let Some(mut line) = self.line.take() {
-            let exchange = line.connection.exchange(request(plan, job, token, shared)?);
+            let exchange = line.connection.exchange(request(plan, job, &sent, shared)?);
+            self.sent = Some(sent.clone());
             match self.timer.within(&*clock, deadline, exchange).await {
                 Ok(response) => {
                     self.line = Some(line);
                     return Ok(response);
                 }
-                Err(Failure::Socket(_)) => (),
+                Err(Failure::Socket(_)) => self.sent = None,
                 Err(failure) => return Err(failure),
             }
         }
@@ -297,7 +319,8 @@ impl Worker {
             connection,
             endpoint: endpoint.clone(),
         };
-        let exchange = line.connection.exchange(request(plan, job, token, shared)?);
+        let exchange = line.connection.exchange(request(plan, job, &sent, shared)?);
+        self.sent = Some(sent);
         let response = self.timer.within(&*clock, deadline, exchange).await?;
         self.line = Some(line);
         Ok(response)
@@ -359,7 +382,8 @@ fn attempts(
             settle::judge(plan, job, item, received, asked, jitter, now);
         Attempted {
             at: job.started,
-            event_id: item.event.id.to_string(),
+            event_id: tail::kept_id(&item.event.id).to_owned(),
+            published: item.event.published,
             number: item.history.attempts + 1,
             first: item.history.first.unwrap_or(job.started),
             outcome,
@@ -382,7 +406,7 @@ impl Line {
 fn request(
     plan: &Plan,
     job: &Job,
-    token: Option<&HeaderValue>,
+    sent: &Sent,
     shared: &Shared,
 ) -> Result<http::Request<Body>, Failure> {
     let Ok(Prepared::Webhook(hook)) = &plan.destination else {
@@ -392,13 +416,8 @@ fn request(
     let parcel = Parcel {
         events: &events,
         attempts_made: job.attempts_made(),
-        // A receiver judges a signature by its own clock.
-        at: if hook.signs() {
-            shared.clock.wall()
-        } else {
-            job.started
-        },
-        token,
+        at: sent.at,
+        token: sent.token.as_ref(),
     };
     let request = hook.request(&parcel);
     let mut request = request.map_err(|error| Failure::Protocol(error.to_string()))?;

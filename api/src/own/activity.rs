@@ -343,6 +343,7 @@ mod tests {
         let attempt = Attempted {
             at: Timestamp::from_seconds(12),
             event_id: "7".into(),
+            published: Timestamp::EPOCH,
             number: 2,
             first: Timestamp::EPOCH,
             outcome: Outcome::Busy,

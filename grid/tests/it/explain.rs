@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gridpost_grid::DeadLetterQuery;
 use gridpost_grid::explain::{Explained, Fate};
 use gridpost_grid::retry::{DueBy, Outcome, Verdict};
 use gridpost_grid::subscriptions::SubscriptionSpec;
+use gridpost_grid::{DeadLetterQuery, faults};
 use gridpost_model::RetryPolicy;
 use gridpost_store::{Fault, Faults, FileKind, Operation};
+use http::StatusCode;
 
 use crate::endpoint::{Endpoint, Reply};
 use crate::world::{World, communication, until};
@@ -81,6 +82,47 @@ async fn every_attempt_of_a_waiting_delivery_is_told_of_after_a_restart() {
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_not_shown_and_what_was_sent_is() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    world.text("sent", "15550001").await;
+    world.rest().await;
+    let shown = |id: &str| {
+        let attempt = world.explained(id).attempts.remove(0);
+        attempt.exchange.unwrap().request.is_some()
+    };
+    assert!(shown("sent"));
+    let fault = faults::Fault {
+        subscription: None,
+        host: None,
+        kind: faults::Kind::Status(StatusCode::SERVICE_UNAVAILABLE),
+        times: None,
+        probability: 1.0,
+        expires: None,
+    };
+    assert_eq!(world.grid.faults().put("busy", fault), Ok(true));
+    world.text("unsent", "15550001").await;
+    world.rest().await;
+    assert!(!shown("unsent"));
+}
+
+#[tokio::test]
+async fn attempts_of_another_event_with_the_same_id_are_not_mixed_in() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    for _ in 0..2 {
+        world.text("1", "15550001").await;
+        world.rest().await;
+        world.advance(Duration::from_secs(1));
+    }
+    let explained = world.grid.explain("1").unwrap();
+    let attempts = |one: usize| explained[one].subscriptions[0].attempts.len();
+    assert_eq!((explained.len(), attempts(0), attempts(1)), (2, 1, 1));
 }
 
 #[tokio::test]
