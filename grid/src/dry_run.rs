@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use gridpost_model::filter::{Refusal, TopicKind};
-use gridpost_model::{Event, Filter, ResourceId};
+use gridpost_model::{Filter, ResourceId, Timestamp};
 use gridpost_store::{Appended, Position, ReadError, ReadLimit, Store};
 
 use crate::manage::Invalid;
@@ -30,11 +30,19 @@ const READ: ReadLimit = ReadLimit {
     scanned_bytes: 4 << 20,
 };
 
-/// What a filter makes of one event.
+/// What a filter makes of one event, and as much of the event as tells which one it is.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// The event.
-    pub event: Arc<Event>,
+    /// Its `id`.
+    pub id: Box<str>,
+    /// Its type.
+    pub event_type: Box<str>,
+    /// Its subject.
+    pub subject: Box<str>,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// When it was accepted.
+    pub accepted: Timestamp,
     /// Where it stands in the journal.
     pub position: Position,
     /// The first clause that refuses it; `None`: it matches.
@@ -69,13 +77,17 @@ impl Grid {
     ) -> Result<Vec<Tried>, DryRunError> {
         let kind = self.kind_of_source(source)?;
         let filter = validation::check_filter(filter, kind).map_err(DryRunError::Invalid)?;
-        let events = newest(&self.0.store, source, last.min(MOST))?;
-        let tried = |one: Appended| Tried {
+        // While the journal is read: a thousand whole events may be a gigabyte.
+        let judge = |one: &Appended| Tried {
             refusal: filter.refusal(kind, &one.event),
-            event: one.event,
+            id: one.event.id.clone(),
+            event_type: one.event.event_type.clone(),
+            subject: one.event.subject.clone(),
+            topic: Arc::clone(&one.event.topic),
+            accepted: one.event.published,
             position: one.position,
         };
-        Ok(events.into_iter().map(tried).collect())
+        Ok(newest(&self.0.store, source, last.min(MOST), &judge)?)
     }
 
     fn kind_of_source(&self, source: &ResourceId) -> Result<TopicKind, DryRunError> {
@@ -89,15 +101,20 @@ impl Grid {
     }
 }
 
-/// The newest events of a source, the newest first.
-fn newest(store: &Store, source: &ResourceId, last: usize) -> Result<Vec<Appended>, ReadError> {
+/// What is made of the newest events of a source, the newest first.
+fn newest<T>(
+    store: &Store,
+    source: &ResourceId,
+    last: usize,
+    judge: &dyn Fn(&Appended) -> T,
+) -> Result<Vec<T>, ReadError> {
     let (mut found, mut left) = (Vec::new(), REACH_BYTES);
     for piece in store.pieces().iter().rev() {
         let mut end = piece.end;
         while piece.start < end && found.len() < last && 0 < left {
             let span = (end.0 - piece.start.0).min(WINDOW_BYTES).min(left);
             let start = Position(end.0 - span);
-            let window = window(store, source, start, end)?;
+            let window = window(store, source, (start, end), judge)?;
             found.extend(window.into_iter().rev());
             end = start;
             left -= span;
@@ -107,13 +124,13 @@ fn newest(store: &Store, source: &ResourceId, last: usize) -> Result<Vec<Appende
     Ok(found)
 }
 
-/// The events of a source from `start` up to `end`, oldest first.
-fn window(
+/// What is made of the events of a source from `start` up to `end`, oldest first.
+fn window<T>(
     store: &Store,
     source: &ResourceId,
-    start: Position,
-    end: Position,
-) -> Result<Vec<Appended>, ReadError> {
+    (start, end): (Position, Position),
+    judge: &dyn Fn(&Appended) -> T,
+) -> Result<Vec<T>, ReadError> {
     let (mut found, mut at) = (Vec::new(), start);
     loop {
         let batch = store.read_events(at, READ, &mut |_| true)?;
@@ -121,7 +138,7 @@ fn window(
         let wanted = |one: &Appended| {
             (start..end).contains(&one.position) && is_of(source.as_str(), &one.event.topic)
         };
-        found.extend(batch.events.into_iter().filter(wanted));
+        found.extend(batch.events.iter().filter(|one| wanted(one)).map(judge));
         if batch.at_tail || end <= batch.next || batch.next <= at {
             return Ok(found);
         }

@@ -55,13 +55,12 @@ struct TriedOut {
 
 impl From<Tried> for TriedOut {
     fn from(tried: Tried) -> Self {
-        let event = &tried.event;
         Self {
-            id: event.id.to_string(),
-            event_type: event.event_type.to_string(),
-            subject: event.subject.to_string(),
-            topic: event.topic.to_string(),
-            accepted: event.published,
+            id: tried.id.into(),
+            event_type: tried.event_type.into(),
+            subject: tried.subject.into(),
+            topic: tried.topic.to_string(),
+            accepted: tried.accepted,
             position: tried.position.0,
             matched: tried.refusal.is_none(),
             because: tried.refusal.as_ref().map(Refusal::to_string),
