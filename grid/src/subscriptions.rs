@@ -11,7 +11,7 @@ use gridpost_model::filter::TopicKind;
 use gridpost_model::subscription::{
     DeliverySchema, Destination, EventSubscription, LaneId, ProvisioningState,
 };
-use gridpost_model::{EventSchema, ResourceId, Secret};
+use gridpost_model::{EventSchema, ResourceId};
 use gridpost_store::{Partition, StoreError};
 
 use crate::confirm::Handshaking;
@@ -158,12 +158,6 @@ impl Grid {
         state
             .subscription(&state.source_behind(source), name)
             .cloned()
-    }
-
-    /// `getFullUrl`: the endpoint's URL with its secret query.
-    pub fn event_subscription_full_url(&self, source: &ResourceId, name: &str) -> Option<Secret> {
-        let subscription = self.event_subscription(source, name)?;
-        Some(subscription.destination.webhook()?.url.clone())
     }
 
     /// The event subscriptions of one source (or its system topic) or of all, as far as their sources lie in the scope;
