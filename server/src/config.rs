@@ -14,8 +14,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 mod handlers;
+mod layers;
 
 pub use handlers::{AmqpConnection, FunctionConnection, Handlers, SecretSource, StorageConnection};
+use layers::{from_environment, overlay};
 
 /// The documented defaults, as text.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -558,61 +560,6 @@ fn read(mut settings: Table) -> Result<Config, ConfigError> {
 
 fn bad(what: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::BadValue(format!("{what} cannot be used: {error}"))
-}
-
-/// Puts the settings of a file over those known so far. What is not known is refused.
-fn overlay(known: &mut Table, own: Table, origin: &str, above: &str) -> Result<(), ConfigError> {
-    for (name, value) in own {
-        let setting = format!("{above}{name}");
-        match (known.get_mut(&name), value) {
-            (Some(Value::Table(section)), Value::Table(own)) => {
-                overlay(section, own, origin, &format!("{setting}."))?;
-            }
-            (Some(Value::Table(_)), _) | (None, _) => {
-                return Err(ConfigError::Unknown {
-                    setting,
-                    origin: origin.to_owned(),
-                });
-            }
-            (Some(place), value) => *place = value,
-        }
-    }
-    Ok(())
-}
-
-/// Puts the environment over the settings known so far, each read as its default is.
-fn from_environment(
-    known: &mut Table,
-    prefix: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), ConfigError> {
-    for (name, value) in known.iter_mut() {
-        let variable = format!("{prefix}{}", name.to_ascii_uppercase());
-        if let Value::Table(section) = value {
-            from_environment(section, &format!("{variable}_"), environment)?;
-        } else if let Some(text) = environment(&variable) {
-            *value = alike(value, &text).ok_or_else(|| {
-                ConfigError::BadValue(format!(
-                    "{variable} cannot be {text:?}; its default is {value}"
-                ))
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn alike(default: &Value, text: &str) -> Option<Value> {
-    match default {
-        Value::Integer(_) => text.parse().ok().map(Value::Integer),
-        Value::Float(_) => text.parse().ok().map(Value::Float),
-        Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
-        Value::Array(_) => Some(Value::Array(
-            text.split(',')
-                .map(|part| Value::String(part.trim().into()))
-                .collect(),
-        )),
-        _ => Some(Value::String(text.to_owned())),
-    }
 }
 
 /// A variable of the environment, when it is set to something.

@@ -75,8 +75,10 @@ pub(super) fn read(endpoint_type: &str, properties: Value) -> Result<Destination
     Err(Refusal::invalid_field("destination.endpointType", message))
 }
 
+type OfEntity = fn(MessageEntity) -> Destination;
+
 /// Destinations that take messages over AMQP.
-const ENTITIES: [(&str, fn(MessageEntity) -> Destination); 3] = [
+const ENTITIES: [(&str, OfEntity); 3] = [
     ("ServiceBusQueue", Destination::ServiceBusQueue),
     ("ServiceBusTopic", Destination::ServiceBusTopic),
     ("EventHub", Destination::EventHub),

@@ -92,10 +92,11 @@ impl Webhook {
                 let (inner, tls) = (Arc::clone(&serving), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => inner.serve(stream).await,
-                            Err(_) => (),
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                inner.serve(stream).await;
+                            }
+                        }
                         None => inner.serve(stream).await,
                     }
                 });

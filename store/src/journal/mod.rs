@@ -4,6 +4,7 @@
 //! was. Nothing above this trait knows where the journal lies.
 //! Not here: what batches mean (`crate::writer`), when they are made (`crate::writer`).
 
+mod entries;
 pub(crate) mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

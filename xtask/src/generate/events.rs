@@ -151,8 +151,8 @@ fn shape(body: &str) -> &'static str {
     let has_capital = keys
         .next()
         .is_some_and(|key| key.starts_with(char::is_uppercase));
-    let has_bare_recipient = data.get("recipientId").is_some()
-        && data.get("recipientCommunicationIdentifier").is_none();
+    let has_bare_recipient =
+        data.get("recipientId").is_some() && data.get("recipientCommunicationIdentifier").is_none();
     if has_capital || has_bare_recipient {
         "2020-09"
     } else {
