@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn the_seeds_break_no_law() {
         let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-        let targets: [(&str, fn(&[u8])); 2] = [
+        type Target = fn(&[u8]);
+        let targets: [(&str, Target); 2] = [
             ("sas_tokens", super::sas_tokens),
             ("publish_bodies", super::publish_bodies),
         ];

@@ -136,6 +136,10 @@ impl Rows<'_> {
 }
 
 /// What one row says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Looked {
     At(Row),
     /// It and all behind it are older than what is looked for.
