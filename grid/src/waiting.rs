@@ -53,7 +53,7 @@ impl WaitingKey {
     }
 
     /// Reads a key of the table: lane, due, number, eight bytes each.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (_, rest) = bytes.split_first_chunk::<8>()?;
         let (due, rest) = rest.split_first_chunk::<8>()?;
         let number = rest.try_into().ok()?;

@@ -13,7 +13,7 @@ use super::Fate;
 use crate::dead_letter::DEAD_LETTERS;
 use crate::kept::KeptEvent;
 use crate::replay::ReplayId;
-use crate::waiting::{Tried, WAITING};
+use crate::waiting::{Tried, WAITING, WaitingKey};
 
 /// How many rows of a lane are looked through in each table: a second or two. How many at once, in numbers and bytes.
 pub(super) const ROWS: usize = 100_000;
@@ -69,9 +69,9 @@ impl Rows<'_> {
         let scan = Scan::prefix(self.subscription.lane);
         self.find_in(&WAITING, scan, |key, row| {
             let (history, event) = (row.history, KeptEvent::into_event(row.event));
-            Looked::At(Row {
+            Some(Row {
                 fate: Fate::Waiting {
-                    due: due_of(key).unwrap_or(event.published),
+                    due: WaitingKey::parse(key).map_or(event.published, |key| key.due),
                     attempts: history.attempts,
                     last: history.last.map(|last| last.outcome),
                     replay: history.replay,
@@ -88,9 +88,9 @@ impl Rows<'_> {
         let scan = Scan::prefix(self.subscription.lane).reverse();
         self.find_in(&DEAD_LETTERS, scan, |_, row| {
             if row.at + SLACK < self.since {
-                return Looked::FarEnough;
+                return None;
             }
-            Looked::At(Row {
+            Some(Row {
                 event: row.event.into_event(),
                 fate: Fate::DeadLettered {
                     reason: row.reason,
@@ -103,12 +103,13 @@ impl Rows<'_> {
         })
     }
 
-    /// Looks for the event in the lane's rows of a table, page by page in the order of the scan.
+    /// Looks for the event in the lane's rows of a table, page by page in the order of the scan, until a row says that it
+    /// and all behind it are older than the event.
     fn find_in<V: DeserializeOwned>(
         &self,
         table: &Table<V>,
         mut scan: Scan,
-        look: impl Fn(&[u8], V) -> Looked,
+        look: impl Fn(&[u8], V) -> Option<Row>,
     ) -> Result<Sought, StoreError> {
         let partition = Partition::of(&self.subscription.source);
         let mut seen = 0;
@@ -123,11 +124,11 @@ impl Rows<'_> {
             seen += rows.len();
             for (key, row) in rows {
                 match look(&key, row) {
-                    Looked::FarEnough => return Ok(Sought::Nowhere),
-                    Looked::At(row) if (self.is_it)(&row.event) => {
+                    None => return Ok(Sought::Nowhere),
+                    Some(row) if (self.is_it)(&row.event) => {
                         return Ok(Sought::Found(Box::new(row)));
                     }
-                    Looked::At(_) => (),
+                    Some(_) => (),
                 }
             }
         }
@@ -135,47 +136,15 @@ impl Rows<'_> {
     }
 }
 
-/// What one row says.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, on the stack"
-)]
-enum Looked {
-    At(Row),
-    /// It and all behind it are older than what is looked for.
-    FarEnough,
-}
-
-/// The moment in a key of the waiting table: the lane, the moment, a number, eight bytes each.
-fn due_of(key: &[u8]) -> Option<Timestamp> {
-    let (_, rest) = key.split_first_chunk::<8>()?;
-    let (due, _) = rest.split_first_chunk::<8>()?;
-    // Moments are written with their sign turned over, so that they sort.
-    Some(Timestamp::from_ticks(
-        (u64::from_be_bytes(*due) ^ (1 << 63)).cast_signed(),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use gridpost_model::Filter;
-    use gridpost_model::subscription::LaneId;
-    use gridpost_store::{Key as _, Options, Store};
+    use gridpost_store::{Options, Store};
 
     use super::*;
     use crate::testing;
-
-    #[test]
-    fn the_moment_is_read_back_from_a_key() {
-        for ticks in [-5, 0, 17_000_000_000_000_000] {
-            let (mut key, due) = (Vec::new(), Timestamp::from_ticks(ticks));
-            (LaneId(3), due, 9_u64).write(&mut key).unwrap();
-            assert_eq!(due_of(&key), Some(due));
-        }
-        assert_eq!(due_of(b"short"), None);
-    }
 
     fn minute(number: u32) -> Timestamp {
         Timestamp::from_seconds(i64::from(number) * 60)
