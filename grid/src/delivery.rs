@@ -141,7 +141,7 @@ impl Delivery {
     }
 
     /// Starts sending. `expired` is called, from any thread, when a subscription's `expires` has come.
-    pub(crate) fn start(self: &Arc<Self>, expired: Box<dyn Fn(LaneId) + Send + Sync>) {
+    pub(crate) fn start(self: &Arc<Self>, expired: Box<dyn Fn() + Send + Sync>) {
         // Taken before anything is sent, so that it counts exactly the rows of earlier lives.
         let snapshot = self.shared.store.snapshot();
         self.started.store(true, Ordering::Release);
@@ -374,7 +374,7 @@ async fn ring(
     delivery: Weak<Delivery>,
     shared: Arc<Shared>,
     closed: Arc<Notify>,
-    expired: Box<dyn Fn(LaneId) + Send + Sync>,
+    expired: Box<dyn Fn() + Send + Sync>,
 ) {
     loop {
         let due = tokio::select! {
@@ -394,7 +394,7 @@ async fn ring(
                 .is_some_and(|expires| expires <= now)
             {
                 lane.shut();
-                expired(lane.id);
+                expired();
             } else {
                 lane.ring(now);
             }

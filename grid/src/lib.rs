@@ -2,7 +2,8 @@
 //!
 //! Promise: an event that `publish` accepted, or `stage` put into a committed transaction, reaches every subscription
 //! that matched it at that moment, or becomes a dead letter that says why. Only a subscription that is deleted, expires
-//! or is never confirmed takes its undelivered events with it; they are counted as dropped.
+//! or is never confirmed takes its undelivered events with it. They are counted as dropped, as far as they were in
+//! memory or in a table: of a lane that is behind, those still in the journal only are not.
 //! Not here: what communication services are (`comms`), how anything looks on the wire (`api`).
 
 pub mod access;
@@ -177,9 +178,9 @@ impl Grid {
         };
         let grid = Self(Arc::new(inner));
         let weak = Arc::downgrade(&grid.0);
-        grid.0.delivery.start(Box::new(move |lane| {
+        grid.0.delivery.start(Box::new(move || {
             if let Some(inner) = weak.upgrade() {
-                Self(inner).retire_expired(lane);
+                Self(inner).retire_expired();
             }
         }));
         grid.watch_time();

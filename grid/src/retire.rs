@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use gridpost_model::Timestamp;
-use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState};
+use gridpost_model::subscription::{EventSubscription, ProvisioningState};
 use gridpost_store::StoreError;
 use tracing::{info, warn};
 
@@ -36,8 +36,8 @@ impl Grid {
         (self.0.settings.spawn)("grid-retire", Box::pin(watch));
     }
 
-    /// A lane has noticed by itself that its subscription has expired: look at the clock now.
-    pub(crate) fn retire_expired(&self, _lane: LaneId) {
+    /// Some lane has noticed by itself that its subscription has expired: look at the clock now.
+    pub(crate) fn retire_expired(&self) {
         self.0.registry.changed.notify_one();
     }
 }
@@ -126,6 +126,7 @@ async fn carry_out_due(inner: &Arc<Inner>, now: Timestamp) -> Result<(), StoreEr
 
 #[cfg(test)]
 mod tests {
+    use gridpost_model::subscription::LaneId;
     use gridpost_model::{Filter, Secret};
 
     use super::*;

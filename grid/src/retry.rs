@@ -147,8 +147,6 @@ pub enum Answer {
     Status(u16),
     /// A destination that has no statuses said it in its own way.
     Said(Outcome),
-    /// Nothing usable.
-    None,
 }
 
 /// What we do about it.
@@ -205,7 +203,7 @@ fn rule(answer: Answer) -> Rule {
         Answer::Status(413) => Rule::Terminal(Reason::UndeliverableDueToHttpRequestEntityTooLarge),
         Answer::Status(503) => seconds(30),
         Answer::Said(said) => rule_of_resource(said),
-        Answer::Status(_) | Answer::None => seconds(10),
+        Answer::Status(_) => seconds(10),
     }
 }
 
@@ -437,7 +435,7 @@ mod tests {
             (Answer::Status(429), 10),
             (Answer::Status(205), 10),
             (Answer::Status(302), 10),
-            (Answer::None, 10),
+            (Answer::Said(Outcome::TimedOut), 10),
         ];
         for (answer, seconds) in table {
             let expected = Verdict::Retry {
@@ -485,13 +483,13 @@ mod tests {
         let mut now = START;
         for (made, step) in (1..).zip(steps) {
             assert_eq!(
-                judged(made, Answer::None, now),
+                judged(made, Answer::Said(Outcome::TimedOut), now),
                 Verdict::Retry { due: after(step) }
             );
             now = after(step);
         }
         assert_eq!(
-            judged(12, Answer::None, now),
+            judged(12, Answer::Said(Outcome::TimedOut), now),
             Verdict::Retry { due: now + BEYOND }
         );
     }
@@ -500,7 +498,7 @@ mod tests {
     fn section_5_3_steps_that_have_passed_are_skipped() {
         let late = after(400);
         assert_eq!(
-            judged(2, Answer::None, late),
+            judged(2, Answer::Said(Outcome::TimedOut), late),
             Verdict::Retry { due: after(600) }
         );
     }
@@ -509,7 +507,7 @@ mod tests {
     fn section_5_3_a_step_just_ahead_is_not_nearer_than_the_least_delay() {
         let now = after(58);
         assert_eq!(
-            judged(3, Answer::None, now),
+            judged(3, Answer::Said(Outcome::TimedOut), now),
             Verdict::Retry { due: after(68) }
         );
     }
@@ -550,7 +548,7 @@ mod tests {
             match judge(
                 &RetryPolicy::default(),
                 attempt,
-                Answer::None,
+                Answer::Said(Outcome::TimedOut),
                 Duration::ZERO,
                 now,
                 jitter,
@@ -618,7 +616,7 @@ mod tests {
         };
         let asked = reckon(attempt, Answer::Status(503), START, after(120));
         assert_eq!(asked.by, DueBy::Asked(seconds(120)));
-        let beyond = reckoned(12, Answer::None, after(90_000));
+        let beyond = reckoned(12, Answer::Said(Outcome::TimedOut), after(90_000));
         assert_eq!(beyond.by, DueBy::Beyond(BEYOND));
         assert_eq!(beyond.jitter, JITTER_LIMIT);
     }
