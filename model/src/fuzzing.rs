@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn the_seeds_break_no_law() {
         let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-        let targets: [(&str, fn(&[u8])); 3] = [
+        type Target = fn(&[u8]);
+        let targets: [(&str, Target); 3] = [
             ("resource_ids", super::resource_ids),
             ("filters", super::filters),
             ("events", super::events),
