@@ -191,6 +191,21 @@ impl Client {
         self.answered(request, ANSWER_WITHIN).await
     }
 
+    /// Calls the data plane of communication services with a user's token.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn as_user(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        self.call(method, path, body, Some(token), ANSWER_WITHIN)
+            .await
+    }
+
     /// Opens the stream of server-sent events at a path of our own REST.
     ///
     /// # Errors

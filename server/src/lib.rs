@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod conversation;
 pub mod crash;
 pub mod credentials;
 pub mod drain;

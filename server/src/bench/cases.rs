@@ -20,6 +20,8 @@ pub(super) enum Group {
     Throughput,
     /// Inbound texts, end to end.
     Texts,
+    /// Chat: sending in a thread of two, and paging through 100,000 messages.
+    Chat,
     /// One event to ten subscriptions.
     FanOut,
     /// Paced load: latency.
@@ -47,6 +49,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<Report> {
         Group::Footprint,
         Group::Throughput,
         Group::Texts,
+        Group::Chat,
         Group::FanOut,
         Group::Latency,
         Group::Filters,
@@ -113,6 +116,7 @@ impl<'a> Bench<'a> {
         match group {
             Group::Throughput => self.throughput().await,
             Group::Texts => self.texts().await,
+            Group::Chat => self.chat().await,
             Group::FanOut => self.fan_out().await,
             Group::Latency => self.latency().await,
             Group::Filters => self.filters().await,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http::Request;
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -42,6 +42,8 @@ pub(super) enum Body {
     },
     /// An inbound text with that recipient, as `/_gridpost/v1/sms/receive` takes it.
     InboundText,
+    /// A chat message.
+    ChatMessage,
 }
 
 /// What the publishers saw.
@@ -118,7 +120,7 @@ pub(super) async fn open_loop(target: &Target, per_second: f64, span: Duration) 
 }
 
 impl Published {
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self {
             accepted: 0,
             refused: 0,
@@ -189,14 +191,15 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-struct Connection {
+/// One connection to the server, kept.
+pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     target: Target,
     host: String,
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Option<Self> {
+    pub(super) async fn open(target: &Target) -> Option<Self> {
         let stream = TcpStream::connect(target.address).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
@@ -226,19 +229,34 @@ impl Connection {
         seen.latency.saturating_record(waited.max(1));
     }
 
-    async fn send(&mut self, due: u64) -> Option<http::StatusCode> {
-        let mut request = Request::post(self.target.path.as_str())
+    async fn send(&mut self, due: u64) -> Option<StatusCode> {
+        let path = self.target.path.clone();
+        let body = self.target.body.make(due);
+        let (status, _) = self.exchange(Method::POST, &path, body).await?;
+        Some(status)
+    }
+
+    /// One request with the target's headers; `None` when the connection broke.
+    pub(super) async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Option<(StatusCode, Bytes)> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
             .header("host", &self.host)
             .header("content-type", "application/json");
         for (name, value) in &self.target.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Full::new(self.target.body.make(due))).ok()?;
+        let request = request.body(Full::new(body)).ok()?;
         self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
         let status = response.status();
-        response.into_body().collect().await.ok()?;
-        Some(status)
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some((status, body))
     }
 }
 
@@ -249,7 +267,7 @@ impl Body {
     fn events(self) -> u64 {
         match self {
             Self::Events { batch } => batch as u64,
-            Self::InboundText => 1,
+            Self::InboundText | Self::ChatMessage => 1,
         }
     }
 
@@ -261,6 +279,7 @@ impl Body {
                 super::subject::NUMBER
             )
             .into(),
+            Self::ChatMessage => format!("{{\"content\":\"{due:020}\"}}").into(),
         }
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn row(
 fn batch_of(target: &Target) -> usize {
     match target.body {
         Body::Events { batch } => batch,
-        Body::InboundText => 1,
+        Body::InboundText | Body::ChatMessage => 1,
     }
 }
 

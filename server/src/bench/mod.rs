@@ -6,6 +6,7 @@
 
 mod breadth;
 mod cases;
+mod chat;
 mod endpoint;
 mod load;
 mod measure;
