@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::ledger::{Ledger, name_of};
+use super::talk::is_of_chat;
 
 /// What a name begins with when the endpoint refuses it for good.
 pub(super) const REFUSED: &str = "refused-";
@@ -74,6 +75,10 @@ async fn answer(
     }
     let mut status = StatusCode::OK;
     for event in events.as_array().map_or(&[][..], Vec::as_slice) {
+        if is_of_chat(event) {
+            ledger.talk.arrive(event, life);
+            continue;
+        }
         let name = name_of(event);
         if name.starts_with(REFUSED) {
             status = StatusCode::BAD_REQUEST;

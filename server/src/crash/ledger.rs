@@ -7,14 +7,19 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Report;
+use super::talk::{ChatReport, Talk};
 use crate::client::Client;
 
 /// How many lost names a report shows.
-const EXAMPLES: usize = 20;
+pub(super) const EXAMPLES: usize = 20;
 
 /// The ledger. It lives outside the server and so survives all its deaths.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<Book>);
+pub(super) struct Ledger {
+    book: Mutex<Book>,
+    /// What is about chat.
+    pub(super) talk: Talk,
+}
 
 #[derive(Default)]
 struct Book {
@@ -30,37 +35,37 @@ struct Book {
 impl Ledger {
     /// The server was killed: what arrives over new connections was sent by its next life.
     pub(super) fn next_life(&self) {
-        self.0.lock().life += 1;
+        self.book.lock().life += 1;
     }
 
     /// The number of the present life.
     pub(super) fn life(&self) -> u32 {
-        self.0.lock().life
+        self.book.lock().life
     }
 
     /// A publisher was told that this is kept.
     pub(super) fn acknowledge(&self, name: String) {
-        self.0.lock().acknowledged.insert(name);
+        self.book.lock().acknowledged.insert(name);
     }
 
     /// How many were.
     pub(super) fn acknowledged(&self) -> usize {
-        self.0.lock().acknowledged.len()
+        self.book.lock().acknowledged.len()
     }
 
     /// An event arrived, sent in that life.
     pub(super) fn arrive(&self, name: String, life: u32) {
-        self.0.lock().arrived.entry(name).or_default().push(life);
+        self.book.lock().arrived.entry(name).or_default().push(life);
     }
 
     /// Whether this is the first time that this name is asked about.
     pub(super) fn is_first_attempt(&self, name: &str) -> bool {
-        self.0.lock().failed_once.insert(name.to_owned())
+        self.book.lock().failed_once.insert(name.to_owned())
     }
 
     /// What was acknowledged and is nowhere yet.
     pub(super) fn missing(&self) -> Vec<String> {
-        let book = self.0.lock();
+        let book = self.book.lock();
         book.acknowledged
             .iter()
             .filter(|name| !book.is_somewhere(name))
@@ -78,7 +83,7 @@ impl Ledger {
                 .await
                 .map_err(|failure| failure.error)?;
             let letters = listed["value"].as_array().map_or(&[][..], Vec::as_slice);
-            self.0
+            self.book
                 .lock()
                 .dead
                 .extend(letters.iter().map(|letter| name_of(&letter["event"])));
@@ -96,9 +101,10 @@ impl Ledger {
         kills: u32,
         kills_while_starting: u32,
         seconds: f64,
+        chat: ChatReport,
     ) -> Report {
         let lost = self.missing();
-        let book = self.0.lock();
+        let book = self.book.lock();
         let of_acknowledged =
             |is: &dyn Fn(&String) -> bool| book.acknowledged.iter().filter(|name| is(name)).count();
         let delivered = of_acknowledged(&|name| book.arrived.contains_key(name));
@@ -118,6 +124,7 @@ impl Ledger {
                 .count(),
             duplicates: book.arrived.values().map(|lives| lives.len() - 1).sum(),
             duplicates_without_kill: book.arrived.values().map(|lives| repeated(lives)).sum(),
+            chat,
             seconds,
         }
     }
@@ -130,7 +137,7 @@ impl Book {
 }
 
 /// How many arrivals came in a life that had seen one already.
-fn repeated(lives: &[u32]) -> usize {
+pub(super) fn repeated(lives: &[u32]) -> usize {
     let different: HashSet<&u32> = lives.iter().collect();
     lives.len() - different.len()
 }
@@ -157,8 +164,8 @@ mod tests {
         ledger.arrive("a".to_owned(), 1);
         ledger.arrive("b".to_owned(), 1);
         ledger.arrive("b".to_owned(), 1);
-        ledger.0.lock().dead.insert("c".to_owned());
-        let report = ledger.report(1, 1, 0, 0.0);
+        ledger.book.lock().dead.insert("c".to_owned());
+        let report = ledger.report(1, 1, 0, 0.0, ChatReport::default());
         assert_eq!(
             (report.acknowledged, report.delivered, report.dead_lettered),
             (4, 2, 1)

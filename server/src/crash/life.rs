@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::client::Client;
+use crate::conversation::OF_A_MESSAGE;
 use crate::credentials::{COMMUNICATION_RESOURCE, RESOURCE_GROUP};
 use crate::real::nap;
 use crate::running::Running;
@@ -115,11 +116,20 @@ pub(super) async fn prepare(client: &Client, endpoint: &str) -> anyhow::Result<S
     };
     let topic = format!("{RESOURCE_GROUP}/providers/Microsoft.EventGrid/topics/{TOPIC}");
     call(Method::PUT, &topic, &json!({ "location": "local" })).await?;
-    for source in [topic.as_str(), COMMUNICATION_RESOURCE] {
+    let [to_a_member, to_the_thread] = OF_A_MESSAGE;
+    let of_communication = json!({ "includedEventTypes": [
+        "Microsoft.Communication.SMSReceived", to_a_member, to_the_thread,
+    ]});
+    let sources = [
+        (topic.as_str(), json!({})),
+        (COMMUNICATION_RESOURCE, of_communication),
+    ];
+    for (source, filter) in sources {
         let subscription =
             format!("{source}/providers/Microsoft.EventGrid/eventSubscriptions/ledger");
         let body = json!({ "properties": {
             "destination": { "endpointType": "WebHook", "properties": { "endpointUrl": endpoint } },
+            "filter": filter,
         }});
         call(Method::PUT, &subscription, &body).await?;
     }

@@ -1,4 +1,4 @@
-//! Those who publish and text, whatever happens to the server.
+//! Those who publish, text and chat, whatever happens to the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Arguments;
@@ -17,6 +17,7 @@ use super::endpoint::{FAILING, REFUSED};
 use super::ledger::Ledger;
 use super::life::TOPIC;
 use crate::client;
+use crate::conversation::Conversation;
 use crate::credentials::NUMBER;
 use crate::real::nap;
 
@@ -31,6 +32,7 @@ pub(super) fn start(
     arguments: &Arguments,
     address: SocketAddr,
     topic_key: &str,
+    conversation: &Conversation,
     ledger: &Arc<Ledger>,
     working: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
@@ -39,8 +41,15 @@ pub(super) fn start(
         key: topic_key.to_owned(),
     });
     let handsets = (0..arguments.handsets).map(|number| Kind::Handset { number });
+    let tokens = [&conversation.token, &conversation.other_token];
+    let talkers = (0..arguments.talkers).map(|number| Kind::Talker {
+        number,
+        path: conversation.messages(),
+        token: tokens[number as usize % 2].clone(),
+    });
     publishers
         .chain(handsets)
+        .chain(talkers)
         .map(|kind| {
             let (ledger, working) = (Arc::clone(ledger), Arc::clone(working));
             tokio::spawn(async move { work(&kind, address, &ledger, &working).await })
@@ -49,8 +58,18 @@ pub(super) fn start(
 }
 
 enum Kind {
-    Publisher { number: u32, key: String },
-    Handset { number: u32 },
+    Publisher {
+        number: u32,
+        key: String,
+    },
+    Handset {
+        number: u32,
+    },
+    Talker {
+        number: u32,
+        path: String,
+        token: String,
+    },
 }
 
 async fn work(kind: &Kind, address: SocketAddr, ledger: &Ledger, working: &AtomicBool) {
@@ -71,7 +90,7 @@ async fn work(kind: &Kind, address: SocketAddr, ledger: &Ledger, working: &Atomi
             return;
         };
         match tokio::time::timeout(ANSWER_WITHIN, answered(sender, request)).await {
-            Ok(Ok(status)) if status.is_success() => ledger.acknowledge(name),
+            Ok(Ok((status, body))) if status.is_success() => kind.note(name, &body, ledger),
             Ok(Ok(_)) => nap(PAUSE).await,
             _ => connection = None,
         }
@@ -81,13 +100,13 @@ async fn work(kind: &Kind, address: SocketAddr, ledger: &Ledger, working: &Atomi
 async fn answered(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> hyper::Result<StatusCode> {
+) -> hyper::Result<(StatusCode, Bytes)> {
     sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     // Only a whole answer counts: a client that sees half of one knows nothing.
-    response.into_body().collect().await?;
-    Ok(status)
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, body))
 }
 
 impl Kind {
@@ -101,7 +120,18 @@ impl Kind {
             }
             Self::Publisher { number, .. } => format!("event-{number}-{count}"),
             Self::Handset { number } => format!("text-{number}-{count}"),
+            Self::Talker { number, .. } => format!("said-{number}-{count}"),
         }
+    }
+
+    /// Notes that the server said it keeps this.
+    fn note(&self, name: String, answer: &[u8], ledger: &Ledger) {
+        if !matches!(self, Self::Talker { .. }) {
+            return ledger.acknowledge(name);
+        }
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let message = answer["id"].as_str().unwrap_or_default();
+        ledger.talk.acknowledge(message.to_owned(), name);
     }
 
     fn request(&self, name: &str) -> http::Result<Request<Full<Bytes>>> {
@@ -126,6 +156,10 @@ impl Kind {
                     .uri("/_gridpost/v1/sms/receive")
                     .body(Full::from(text.to_string()))
             }
+            Self::Talker { path, token, .. } => request
+                .uri(path)
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .body(Full::from(json!({ "content": name }).to_string())),
         }
     }
 }

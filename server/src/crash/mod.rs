@@ -1,15 +1,17 @@
 //! The proof that a crash loses nothing: `cargo xtask crash`, and a short form of it in the tests.
 //!
-//! Publishers publish and handsets text while the server is killed again and again at random moments, now and then
+//! Publishers publish, handsets text and two users chat while the server is killed again and again at random moments, now and then
 //! while it is still recovering from the time before. A ledger outside of it notes what was acknowledged and what
 //! arrived. In the end everything acknowledged must have arrived or be a dead letter, and what arrived twice must
-//! have done so across a kill.
+//! have done so across a kill. Of the chat, every message that was acknowledged must be in its thread, every message
+//! in the thread must have its events, and every event its message.
 //! Not here: crashes of the machine and of the disk; `store` proves those on images cut at every byte.
 
 mod endpoint;
 mod ledger;
 mod life;
 mod load;
+mod talk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,11 +24,13 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::Serialize;
 
+use crate::conversation::Conversation;
 use crate::output::{Exit, Failure, Output};
 use crate::real::{SystemChance, SystemClock, nap};
 use endpoint::Endpoint;
 use ledger::Ledger;
 use life::Life;
+pub use talk::ChatReport;
 
 /// What is to be done.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +50,9 @@ pub struct Arguments {
     /// Handsets that text
     #[arg(long, default_value_t = 2)]
     pub handsets: u32,
+    /// Those who chat, in one thread of two members
+    #[arg(long, default_value_t = 2)]
+    pub talkers: u32,
     /// Also let the endpoint fail at the first attempt of some events, which makes them wait for a retry
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub retries: bool,
@@ -77,6 +84,8 @@ pub struct Report {
     pub duplicates: usize,
     /// Arrivals beyond the first within one life of the server; there must be none.
     pub duplicates_without_kill: usize,
+    /// What came of the chat.
+    pub chat: ChatReport,
     /// How long it all took.
     pub seconds: f64,
 }
@@ -84,7 +93,7 @@ pub struct Report {
 impl Report {
     /// Whether every promise was kept.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicates_without_kill == 0
+        self.lost == 0 && self.duplicates_without_kill == 0 && self.chat.is_clean()
     }
 }
 
@@ -137,10 +146,19 @@ pub async fn run(arguments: &Arguments, tell: &dyn Fn(&str)) -> anyhow::Result<R
     let port = life
         .address()
         .context("the server did not say where it listens")?;
-    let topic_key = life::prepare(&life.client()?, &endpoint.url()).await?;
+    let client = life.client()?;
+    let topic_key = life::prepare(&client, &endpoint.url()).await?;
+    let conversation = Conversation::begin(&client, clock.now()).await?;
 
     let working = Arc::new(AtomicBool::new(true));
-    let load = load::start(arguments, port, &topic_key, &ledger, &working);
+    let load = load::start(
+        arguments,
+        port,
+        &topic_key,
+        &conversation,
+        &ledger,
+        &working,
+    );
 
     let mut kills_while_starting = 0;
     for kill in 1..=arguments.kills {
@@ -174,17 +192,23 @@ pub async fn run(arguments: &Arguments, tell: &dyn Fn(&str)) -> anyhow::Result<R
         ledger.acknowledged()
     ));
     let client = life.client()?;
+    let thread = talk::said(&client, &conversation).await?;
     let deadline = clock.now() + AFTERMATH;
     loop {
         ledger.note_dead_letters(&client).await?;
-        if ledger.missing().is_empty() || deadline < clock.now() {
+        let chat = ledger.talk.report(&thread);
+        let all = ledger.missing().is_empty() && chat.messages_without_events == 0;
+        if all || deadline < clock.now() {
             break;
         }
         nap(Duration::from_millis(100)).await;
     }
+    // What comes once too often comes right after.
+    nap(Duration::from_millis(300)).await;
     life.kill().await?;
     let seconds = clock.now().since(began).as_secs_f64();
-    Ok(ledger.report(seed, arguments.kills, kills_while_starting, seconds))
+    let chat = ledger.talk.report(&thread);
+    Ok(ledger.report(seed, arguments.kills, kills_while_starting, seconds, chat))
 }
 
 fn told(report: &Report) -> String {
@@ -194,7 +218,9 @@ fn told(report: &Report) -> String {
          delivered      {}\n\
          dead-lettered  {}\n\
          lost           {}\n\
-         duplicates     {}, of which without a kill {}\n",
+         duplicates     {}, of which without a kill {}\n\
+         chat           {} messages, {} acknowledged, {} of them lost; {} without an event, {} events without a message, \
+         {} told twice; {} duplicates, of which without a kill {}\n",
         report.kills,
         report.kills_while_starting,
         report.seconds,
@@ -204,7 +230,18 @@ fn told(report: &Report) -> String {
         report.lost,
         report.duplicates,
         report.duplicates_without_kill,
+        report.chat.messages,
+        report.chat.acknowledged,
+        report.chat.lost,
+        report.chat.messages_without_events,
+        report.chat.events_without_message,
+        report.chat.told_twice,
+        report.chat.duplicates,
+        report.chat.duplicates_without_kill,
     );
+    for message in &report.chat.examples {
+        text.push_str(&format!("chat message: {message}\n"));
+    }
     for name in &report.lost_examples {
         text.push_str(&format!("lost: {name}\n"));
     }

@@ -13,6 +13,7 @@ async fn nothing_acknowledged_is_lost_by_kills_at_random_moments() {
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_gridpost"))),
         publishers: 3,
         handsets: 2,
+        talkers: 2,
         // The first retry comes after ten real seconds; the long form has them.
         retries: false,
     };
@@ -24,6 +25,10 @@ async fn nothing_acknowledged_is_lost_by_kills_at_random_moments() {
     assert!(
         report.acknowledged > 50,
         "too little was done to prove anything: {report:#?}"
+    );
+    assert!(
+        report.chat.acknowledged > 20 && report.chat.messages >= report.chat.acknowledged,
+        "too little was said to prove anything: {report:#?}"
     );
     assert!(
         report.delivered > 0 && report.dead_lettered > 0,
