@@ -248,7 +248,9 @@ fn put_service_headers(parts: &Parts, headers: &mut HeaderMap) {
 
 /// The refusal of a path where nothing is; also for the paths that no surface knows.
 pub(crate) fn not_found(parts: &Parts, head: &request::Parts) -> PublishRefusal {
-    let uri = format!("{}{}", origin::base_url(parts, head), head.uri);
+    // Over HTTP/2 the target names the host, too.
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri = format!("{}{path}", origin::base_url(parts, head));
     PublishRefusal::new(
         StatusCode::NOT_FOUND,
         "ResourceNotFound",

@@ -325,9 +325,8 @@ pub fn reckon(attempt: Attempt, answer: Answer, now: Timestamp, due: Timestamp) 
 }
 
 fn jitter_of(delay: Duration, jitter: f64) -> Duration {
-    delay
-        .mul_f64(JITTER_SHARE * jitter.clamp(0.0, 1.0))
-        .min(JITTER_LIMIT)
+    let most = delay.mul_f64(JITTER_SHARE).min(JITTER_LIMIT);
+    most.mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -560,6 +559,8 @@ mod tests {
         assert_eq!(due(1, START, 1.0), after(11));
         assert_eq!(due(10, after(21_600), 1.0), after(43_200 + 30));
         assert!(after(10) <= due(1, START, 0.5) && due(1, START, 0.5) <= after(11));
+        // The bound is drawn within, too: what failed together does not come back together.
+        assert_eq!(due(10, after(21_600), 0.5), after(43_200 + 15));
     }
 
     #[test]

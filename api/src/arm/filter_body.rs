@@ -53,8 +53,28 @@ impl FilterBody {
     }
 }
 
-/// A filter on its own. The error says what is wrong with it, and where.
+/// What a filter consists of.
+const PARTS: [&str; 6] = [
+    "includedEventTypes",
+    "subjectBeginsWith",
+    "subjectEndsWith",
+    "isSubjectCaseSensitive",
+    "enableAdvancedFilteringOnArrays",
+    "advancedFilters",
+];
+
+/// A filter on its own, as only our own REST takes one: a name that is none of a filter's is refused, because a filter
+/// that was misspelt takes everything. The error says what is wrong with it, and where.
 pub(crate) fn read_filter(written: Value) -> Result<Filter, String> {
+    let Some(parts) = written.as_object() else {
+        return Err("filter: it is not an object".to_owned());
+    };
+    for name in parts.keys() {
+        if !PARTS.iter().any(|part| part.eq_ignore_ascii_case(name)) {
+            let parts = PARTS.join(", ");
+            return Err(format!("filter: '{name}' is none of its parts: {parts}"));
+        }
+    }
     let body: FilterBody =
         serde_json::from_value(written).map_err(|error| format!("filter: {error}"))?;
     let mut filter = Filter::default();
@@ -346,5 +366,13 @@ mod tests {
             body.read().unwrap().apply(&mut changed);
             assert_eq!(changed.advanced.len(), left);
         }
+    }
+
+    #[test]
+    fn a_filter_on_its_own_has_no_misspelt_part() {
+        let refusal = read_filter(json!({ "advancedFilterz": [] })).unwrap_err();
+        assert!(refusal.contains("'advancedFilterz'"), "{refusal}");
+        assert!(read_filter(json!({ "subjectBeginsWith": "a", "AdvancedFilters": [] })).is_ok());
+        assert!(read_filter(json!([])).is_err());
     }
 }

@@ -145,15 +145,17 @@ fn line(activity: &Value) -> String {
 fn explained(told: &Value, full: bool) -> String {
     let mut text = String::new();
     for event in list(&told["value"]) {
-        text.push_str(&format!(
-            "{} {} was accepted at {}\n",
-            render::plain(&event["event"]["eventType"]),
-            render::plain(&event["event"]["id"]),
-            render::plain(&event["accepted"]),
-        ));
-        for field in ["subject", "topic"] {
-            let value = render::plain(&event["event"][field]);
-            text.push_str(&format!("  {field:<7}  {value}\n"));
+        // A CloudEvent has a type and a source; one of a publisher's own schema may have none of these.
+        let envelope = &event["event"];
+        let named = ["eventType", "type", "id"].map(|name| render::plain(&envelope[name]));
+        let named: Vec<_> = named.into_iter().filter(|name| !name.is_empty()).collect();
+        let accepted = render::plain(&event["accepted"]);
+        text.push_str(&format!("{} was accepted at {accepted}\n", named.join(" ")));
+        for field in ["subject", "topic", "source"] {
+            let value = render::plain(&envelope[field]);
+            if !value.is_empty() {
+                text.push_str(&format!("  {field:<7}  {value}\n"));
+            }
         }
         let subscriptions = list(&event["subscriptions"]);
         if subscriptions.is_empty() {
@@ -342,6 +344,20 @@ mod tests {
              endpoint  https://e\n    attempt 1 at 2026-11-22T00:00:01Z: Busy 503 after 2.2 ms\n    next attempt \
              2026-11-22T00:00:31Z\n\n"
         );
+    }
+
+    #[test]
+    fn a_cloud_event_is_named_by_its_type_and_source() {
+        let told = json!({ "value": [{
+            "event": {"specversion": "1.0", "id": "1", "type": "T", "source": "/shop"}, "accepted": "then",
+            "deletedSubscriptions": 0, "subscriptions": [],
+        }]});
+        let text = explained(&told, false);
+        assert!(
+            text.starts_with("T 1 was accepted at then\n  source   /shop\n"),
+            "{text}"
+        );
+        assert!(!text.contains("subject"), "{text}");
     }
 
     #[test]
