@@ -15,7 +15,7 @@ use gridpost_model::{EventSchema, Timestamp};
 use super::frame::{Builder, Entry, Frame};
 use super::local::Local;
 use super::recover::{Recovered, Search};
-use super::segment::{self, HEADER_BLOCK, SEGMENT_BYTES, SegmentHeader};
+use super::segment::{self, HEADER_BLOCK, HEADER_BYTES, SEGMENT_BYTES, SegmentHeader};
 use super::{Durability, Journal as _};
 use crate::disk::Disk;
 use crate::{Fault, Faults, FileKind, OpenError, Operation, Partition, Position};
@@ -406,10 +406,11 @@ impl Damage {
         self.stretches.push((position(first), position(last + 1)));
         let of_header = first < HEADER_BLOCK as usize;
         self.of_header |= of_header;
-        let changed = after.get(first..).unwrap_or_default();
-        let changed = &changed[..(last + 1 - first).min(changed.len())];
-        self.leaves_no_trace |=
-            after.len() < before.len() || !of_header && changed.iter().all(|byte| *byte == 0);
+        // Nobody looks at what fills up the header's block.
+        let of_records = first.max(HEADER_BLOCK as usize)..(last + 1).min(after.len());
+        let changed = after.get(of_records).unwrap_or_default();
+        self.leaves_no_trace |= after.len() < before.len()
+            || HEADER_BYTES <= first && changed.iter().all(|byte| *byte == 0);
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const HEADER_BLOCK: u64 = 4096;
 pub(crate) const FORMAT: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"GRIDPOST";
-const HEADER_BYTES: usize = 64;
+pub(super) const HEADER_BYTES: usize = 64;
 
 /// Where a segment's first frame stands.
 pub(crate) fn first_frame(number: u64) -> Position {
