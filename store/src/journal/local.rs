@@ -424,6 +424,7 @@ mod tests {
     /// Waits for the thread that prepares spares.
     fn until_ready(journal: &Local) {
         while !journal.spares.is_stocked() {
+            assert!(!journal.spares.is_discouraged(), "is the disk full?");
             std::thread::yield_now();
         }
     }

@@ -115,6 +115,12 @@ impl Spares {
         shelf.ordered == 0 && SPARES <= shelf.ready.len()
     }
 
+    /// Whether one could not be made, and no more are till a segment is begun.
+    #[cfg(test)]
+    pub(super) fn is_discouraged(&self) -> bool {
+        self.pool.shelf.lock().discouraged
+    }
+
     /// A prepared file when there is one, otherwise a new and empty one that grows as it is written.
     pub(super) fn take(&self, after: u64) -> io::Result<Spare> {
         let number = {
