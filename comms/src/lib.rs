@@ -7,6 +7,7 @@
 
 mod agenda;
 pub mod chat;
+mod due;
 pub mod identity;
 pub mod metrics;
 pub mod numbers;

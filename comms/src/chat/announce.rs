@@ -130,13 +130,12 @@ pub(crate) fn announce(
     }
     let Some(from) = owed else { return Ok(()) };
     let at = announcement.at;
-    wake.at(at);
     let work = Work::Announce {
         resource: service.immutable_id.clone(),
         announcement,
         from,
     };
-    Due { at, work }.put(txn)
+    Due { at, work }.put(txn, wake)
 }
 
 #[cfg(test)]

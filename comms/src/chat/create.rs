@@ -160,8 +160,7 @@ pub(crate) fn owe_retention(scene: &mut Scene<'_, '_>, thread: &Thread) -> Resul
         resource: scene.resource().to_owned(),
         thread: thread.id.clone(),
     };
-    scene.wake.at(at);
-    Ok(Due { at, work }.put(scene.txn)?)
+    Ok(Due { at, work }.put(scene.txn, scene.wake)?)
 }
 
 /// The people a thread begins with: those named who fit, each once, and its creator.
@@ -218,8 +217,7 @@ fn remember(
         user: user.clone(),
         request,
     };
-    scene.wake.at(at);
-    Ok(Due { at, work }.put(scene.txn)?)
+    Ok(Due { at, work }.put(scene.txn, scene.wake)?)
 }
 
 pub(crate) fn check_retention(retention: Retention) -> Result<(), ChatError> {

@@ -14,11 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::agenda::Wake;
 use crate::chat::announce::{Announcement, announce};
 use crate::chat::error::ChatError;
-
 use crate::chat::{Scene, participants, properties};
 use crate::identity::UserId;
 use crate::resources::CommunicationService;
-use crate::{Comms, Inner, tables};
+use crate::{Comms, Inner, due, tables};
 
 /// Pieces of work done on one visit. Each has a transaction of its own, because one may fill a record.
 const BATCH: usize = 64;
@@ -27,11 +26,7 @@ const BATCH: usize = 64;
 const PURGED_AT_ONCE: usize = 1000;
 
 /// Work and its moment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Due {
-    pub(crate) at: Timestamp,
-    pub(crate) work: Work,
-}
+pub(crate) type Due = due::Due<Work>;
 
 /// What is to be done. `resource` is the immutable id of a communication resource.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,33 +51,21 @@ pub(crate) enum Work {
     },
 }
 
-impl Due {
+impl due::Work for Work {
+    const TABLE: Table<Due> = tables::CHAT_DUE;
+
     fn name(&self) -> String {
-        match &self.work {
-            Work::Announce { announcement, .. } => format!("announce/{}", announcement.transaction),
-            Work::Retention { resource, thread } => format!("retention/{resource}/{thread}"),
-            Work::Purge { resource, thread } => format!("purge/{resource}/{thread}"),
-            Work::Leave { resource, user } => format!("leave/{resource}/{user}"),
-            Work::Forget {
+        match self {
+            Self::Announce { announcement, .. } => format!("announce/{}", announcement.transaction),
+            Self::Retention { resource, thread } => format!("retention/{resource}/{thread}"),
+            Self::Purge { resource, thread } => format!("purge/{resource}/{thread}"),
+            Self::Leave { resource, user } => format!("leave/{resource}/{user}"),
+            Self::Forget {
                 resource,
                 user,
                 request,
             } => format!("forget/{resource}/{user}/{request}"),
         }
-    }
-
-    pub(crate) fn put(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
-        txn.put(&tables::CHAT_DUE, (self.at, self.name()), self)
-    }
-
-    fn remove(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
-        txn.remove(&tables::CHAT_DUE, (self.at, self.name()))
-    }
-
-    fn is_there(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
-        Ok(txn
-            .get(&tables::CHAT_DUE, (self.at, self.name()))?
-            .is_some())
     }
 }
 
@@ -92,20 +75,8 @@ pub(crate) async fn work_through(
     partition: Partition,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let scan = Scan::all().limit(BATCH + 1);
-    let rows = inner
-        .store
-        .snapshot()
-        .scan(&tables::CHAT_DUE, partition, scan)?;
-    let mut rows: Vec<Due> = rows.into_iter().map(|(_, due)| due).collect();
-    let ready = rows
-        .iter()
-        .take(BATCH)
-        .take_while(|due| due.at <= now)
-        .count();
-    let next = rows.get(ready).map(|due| due.at);
-    rows.truncate(ready);
-    for due in rows {
+    let (ready, next) = Due::ready(&inner.store.snapshot(), partition, now, BATCH)?;
+    for due in ready {
         carry_out(inner, partition, due, now).await?;
     }
     Ok(next)
@@ -122,9 +93,7 @@ async fn carry_out(
     let done = inner
         .store
         .write(partition, move |txn| {
-            // Another transaction may have made it pointless since it was read.
-            if due.is_there(txn)? {
-                due.remove(txn)?;
+            if due.take(txn)? {
                 work(txn, &hands, due, now, &mut wake)?;
             }
             Ok(wake)
@@ -180,8 +149,7 @@ fn work(
                 thread: thread.clone(),
             };
             if purge(txn, &resource, &thread)? == PURGED_AT_ONCE {
-                wake.at(now);
-                Due { at: now, work }.put(txn)?;
+                Due { at: now, work }.put(txn, wake)?;
             }
             Ok(())
         }
@@ -191,9 +159,8 @@ fn work(
             };
             let mut scene = Scene::new(txn, inner, &service, now, wake);
             if participants::leave_one(&mut scene, &user)? {
-                wake.at(now);
                 let work = Work::Leave { resource, user };
-                Due { at: now, work }.put(txn)?;
+                Due { at: now, work }.put(txn, wake)?;
             }
             Ok(())
         }

@@ -226,12 +226,11 @@ pub(crate) fn owe_departure(
     if txn.scan(&tables::MEMBERSHIPS, of_user)?.is_empty() {
         return Ok(());
     }
-    wake.at(now);
     let work = Work::Leave {
         resource: user.resource().to_owned(),
         user: user.clone(),
     };
-    Due { at: now, work }.put(txn)
+    Due { at: now, work }.put(txn, wake)
 }
 
 /// Lets a user leave one of its threads; tells whether there was one.

@@ -15,7 +15,6 @@ use crate::chat::due::{Due, Work};
 use crate::chat::error::ChatError;
 use crate::chat::message::Content;
 use crate::chat::messages::put_message;
-
 use crate::chat::rights::Act;
 use crate::chat::thread::{
     Retention, Thread, members, millis, others, put_thread, thread_of, unlist_member,
@@ -192,14 +191,10 @@ pub(crate) fn end_thread(
         recipients,
         What::ThreadDeleted,
     )?;
-    scene.wake.at(scene.now);
     let work = Work::Purge {
         resource: resource.to_owned(),
         thread: thread.id,
     };
-    Ok(Due {
-        at: scene.now,
-        work,
-    }
-    .put(scene.txn)?)
+    let at = scene.now;
+    Ok(Due { at, work }.put(scene.txn, scene.wake)?)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use gridpost_model::Timestamp;
-use gridpost_store::{Partition, Scan, Snapshot, StoreError, Txn, WriteError};
+use gridpost_store::{Partition, Snapshot, StoreError, Table, Txn, WriteError};
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::Wake;
@@ -20,17 +20,13 @@ use crate::sms::message_id::MessageId;
 use crate::sms::receive::{Arrival, Inbound};
 use crate::sms::sender::Sender;
 use crate::sms::status::StatusCode;
-use crate::{Comms, Inner, tables};
+use crate::{Comms, Inner, due, tables};
 
 /// Rows done in one transaction: enough to share a sync, few enough to stay far below what a record may hold.
 const BATCH: usize = 256;
 
 /// Work and its moment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Due {
-    pub(crate) at: Timestamp,
-    pub(crate) work: Work,
-}
+pub(crate) type Due = due::Due<Work>;
 
 /// What is to be done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,29 +47,19 @@ pub(crate) enum Work {
     Text { id: MessageId, inbound: Inbound },
 }
 
-impl Due {
+impl due::Work for Work {
+    const TABLE: Table<Due> = tables::DUE;
+
     fn name(&self) -> String {
-        match &self.work {
-            Work::HandOver(id) => format!("hand-over/{id}"),
-            Work::Report {
+        match self {
+            Self::HandOver(id) => format!("hand-over/{id}"),
+            Self::Report {
                 message, number, ..
             } => format!("report-{number}/{message}"),
-            Work::TimeOut(id) => format!("time-out/{id}"),
-            Work::Forget(id) => format!("forget/{id}"),
-            Work::Text { id, .. } => format!("text/{id}"),
+            Self::TimeOut(id) => format!("time-out/{id}"),
+            Self::Forget(id) => format!("forget/{id}"),
+            Self::Text { id, .. } => format!("text/{id}"),
         }
-    }
-
-    pub(crate) fn put(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
-        txn.put(&tables::DUE, (self.at, self.name()), self)
-    }
-
-    pub(crate) fn remove(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
-        txn.remove(&tables::DUE, (self.at, self.name()))
-    }
-
-    fn is_there(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
-        Ok(txn.get(&tables::DUE, (self.at, self.name()))?.is_some())
     }
 }
 
@@ -84,16 +70,7 @@ pub(crate) async fn work_through(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let snapshot = inner.store.snapshot();
-    // Read one more than is done, so that what remains names its moment.
-    let rows = snapshot.scan(&tables::DUE, partition, Scan::all().limit(BATCH + 1))?;
-    let mut rows: Vec<Due> = rows.into_iter().map(|(_, due)| due).collect();
-    let ready = rows
-        .iter()
-        .take(BATCH)
-        .take_while(|due| due.at <= now)
-        .count();
-    let next = rows.get(ready).map(|due| due.at);
-    rows.truncate(ready);
+    let (rows, next) = Due::ready(&snapshot, partition, now, BATCH)?;
     if rows.is_empty() {
         return Ok(next);
     }
@@ -197,9 +174,7 @@ async fn settle(
         .write(partition, move |txn| {
             let mut tally = Tally::default();
             for errand in errands {
-                // Another transaction may have made it pointless since it was read.
-                if errand.due.is_there(txn)? {
-                    errand.due.remove(txn)?;
+                if errand.due.take(txn)? {
                     hands.carry_out(txn, errand, now, &mut wake, &mut tally)?;
                 }
             }
@@ -260,9 +235,7 @@ impl Inner {
                 message.hand_over(now);
                 txn.put(&tables::MESSAGES, id.as_str(), &message)?;
                 for (number, later) in later.into_iter().enumerate() {
-                    let due = self.foretold(id, number, later, now);
-                    wake.at(due.at);
-                    due.put(txn)?;
+                    self.foretold(id, number, later, now).put(txn, wake)?;
                 }
                 Ok(())
             }
@@ -272,8 +245,7 @@ impl Inner {
                     at: now + pause,
                     work: Work::HandOver(id.clone()),
                 };
-                wake.at(due.at);
-                due.put(txn)
+                due.put(txn, wake)
             }
         }
     }

@@ -89,8 +89,7 @@ impl Inner {
             at: now + KEPT,
             work: Work::Forget(id.clone()),
         };
-        wake.at(forget.at);
-        forget.put(txn)?;
+        forget.put(txn, wake)?;
         tally.ended(ending.code);
         self.tell(txn, &message, &ending)
     }

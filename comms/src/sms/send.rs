@@ -170,10 +170,9 @@ impl Comms {
                 for plan in plans {
                     results.push(match plan {
                         Plan::Answered(result) => result,
-                        Plan::Send { to, message } => accept(txn, to, *message, now)?,
+                        Plan::Send { to, message } => accept(txn, to, *message, now, &mut wake)?,
                     });
                 }
-                wake.at(now);
                 Ok((results, wake))
             })
             .await
@@ -328,6 +327,7 @@ fn accept(
     to: String,
     message: Message,
     now: Timestamp,
+    wake: &mut Wake,
 ) -> Result<RecipientResult, StoreError> {
     let repeatability = message
         .remembered_as
@@ -353,12 +353,12 @@ fn accept(
         };
         txn.put(&tables::REMEMBERED, key, &row)?;
     }
-    first_work(txn, &message, now)?.put(txn)?;
+    first_work(txn, &message, now)?.put(txn, wake)?;
     Due {
         at: message.times_out,
         work: Work::TimeOut(message.id.clone()),
     }
-    .put(txn)?;
+    .put(txn, wake)?;
     txn.put(&tables::MESSAGES, message.id.as_str(), &message)?;
     Ok(result(Some(message.id)))
 }
