@@ -13,6 +13,8 @@ pub mod metrics;
 pub mod numbers;
 mod registry;
 pub mod resources;
+#[cfg(test)]
+mod samples;
 pub mod sms;
 mod tables;
 

@@ -205,13 +205,10 @@ fn event<D: Serialize>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use gridpost_model::{KeyPair, Secret};
     use serde_json::Value;
 
     use super::*;
-    use crate::resources::EVENT_SHAPE_TAG;
+    use crate::samples::{keys, service};
     use crate::sms::message::Attempt;
     use crate::sms::message::tests::message;
     use crate::sms::status::StatusCode;
@@ -220,44 +217,8 @@ mod tests {
     const REPORTED_SAMPLE: &str =
         include_str!("fixtures/Microsoft.Communication.SMSDeliveryReportReceived.json");
 
-    fn service(shape: EventShape, id: &str) -> CommunicationService {
-        CommunicationService {
-            id: id.parse().unwrap(),
-            location: "global".into(),
-            data_location: "United States".into(),
-            tags: BTreeMap::from([(EVENT_SHAPE_TAG.to_owned(), shape.tag().to_owned())]),
-            immutable_id: "guid".into(),
-            host_name: String::new(),
-            keys: KeyPair {
-                first: Secret::default(),
-                second: Secret::default(),
-            },
-            disable_local_auth: false,
-            public_network_access: "Enabled".into(),
-            linked_domains: Vec::new(),
-            created: Timestamp::EPOCH,
-            updated: Timestamp::EPOCH,
-        }
-    }
-
     fn sample(text: &str) -> Value {
         serde_json::from_str::<Value>(text).unwrap()[0].clone()
-    }
-
-    /// The keys of an object and of all objects in it, in order, with their paths. The text is searched rather than a
-    /// parsed value, because a parsed value may have sorted its keys.
-    fn keys(json: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut rest = json;
-        while let Some(start) = rest.find('"') {
-            let after = &rest[start + 1..];
-            let end = after.find('"').unwrap();
-            rest = &after[end + 1..];
-            if rest.trim_start().starts_with(':') {
-                found.push(after[..end].to_owned());
-            }
-        }
-        found
     }
 
     fn received_in(shape: EventShape) -> Event {

@@ -2,33 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gridpost_model::{KeyPair, Secret, Timestamp};
+use gridpost_model::Timestamp;
 use serde_json::Value;
 
 use super::*;
 use crate::chat::announce::Said;
 use crate::chat::message::Kind;
-use crate::resources::EVENT_SHAPE_TAG;
-
-fn service(shape: EventShape, id: &str) -> CommunicationService {
-    CommunicationService {
-        id: id.parse().unwrap(),
-        location: "global".into(),
-        data_location: "United States".into(),
-        tags: BTreeMap::from([(EVENT_SHAPE_TAG.to_owned(), shape.tag().to_owned())]),
-        immutable_id: "guid".into(),
-        host_name: String::new(),
-        keys: KeyPair {
-            first: Secret::default(),
-            second: Secret::default(),
-        },
-        disable_local_auth: false,
-        public_network_access: "Enabled".into(),
-        linked_domains: Vec::new(),
-        created: Timestamp::EPOCH,
-        updated: Timestamp::EPOCH,
-    }
-}
+use crate::samples::{keys, service};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
@@ -140,22 +120,6 @@ fn events_of(shape: EventShape, topic: &str, announcement: &Announcement) -> Vec
 
 fn value(event: &Event) -> Value {
     serde_json::from_slice(&event.json).unwrap()
-}
-
-/// The keys of an object and of all objects in it, in order. The text is searched rather than a parsed value, because
-/// a parsed value has sorted its keys.
-fn keys(json: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = json;
-    while let Some(start) = rest.find('"') {
-        let after = &rest[start + 1..];
-        let end = after.find('"').unwrap();
-        rest = &after[end + 1..];
-        if rest.trim_start().starts_with(':') {
-            found.push(after[..end].to_owned());
-        }
-    }
-    found
 }
 
 /// The samples were delivered later than they were made; the subject of one is a pattern, and the creator of another
