@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use gridpost_model::{Chance, Timestamp};
 use gridpost_store::{StoreError, Txn};
 use serde::{Deserialize, Serialize};
@@ -85,22 +87,7 @@ pub(crate) fn transaction_id(chance: &dyn Chance) -> String {
     let mut bytes = [0; 16];
     chance.fill(&mut bytes);
     let counter = chance.number() % 10_000_000_000;
-    format!("{}.1.1.1.1.{counter}.1.1", base64(bytes))
-}
-
-/// 22 characters of standard base64, without padding.
-fn base64(bytes: [u8; 16]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let number = u128::from_be_bytes(bytes);
-    let digit = |place: u32| {
-        // 128 bits are 21 digits and two bits, which stand at the left of a last one.
-        let shifted = match place {
-            21 => (number << 4) & 0x3f,
-            _ => (number >> (122 - 6 * place)) & 0x3f,
-        };
-        char::from(DIGITS[usize::try_from(shifted).unwrap_or(0)])
-    };
-    (0..22).map(digit).collect()
+    format!("{}.1.1.1.1.{counter}.1.1", BASE64_STANDARD_NO_PAD.encode(bytes))
 }
 
 /// Stages the events of a happening, from the `from`-th on.
@@ -161,6 +148,6 @@ mod tests {
         let (vector, counters) = id.split_once('.').unwrap();
         assert_eq!(vector, "WW1WY5wkzkykVDNAA9kNZA");
         assert_eq!(counters.split('.').count(), 7);
-        assert_eq!(base64([0xff; 16]), "/////////////////////w");
+        assert!(transaction_id(&Fixed([0xff; 16])).starts_with("/////////////////////w."));
     }
 }
