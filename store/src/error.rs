@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gridpost_model::event::NotAnEvent;
+
 use crate::{BadKey, Position};
 
 /// Why a change was not kept or a row not read.
@@ -40,6 +42,16 @@ pub enum StoreError {
     /// A key cannot be stored.
     #[error(transparent)]
     Key(#[from] BadKey),
+}
+
+/// An event whose payload cannot be written as JSON was not stored either.
+impl From<NotAnEvent> for StoreError {
+    fn from(error: NotAnEvent) -> Self {
+        Self::Codec {
+            what: "an event",
+            why: error.to_string().into(),
+        }
+    }
 }
 
 /// Why a write did not happen.

@@ -22,7 +22,6 @@ use crate::chat::message::Kind;
 use crate::chat::person::Person;
 use crate::identity::UserId;
 use crate::resources::CommunicationService;
-use crate::sms::receive::unwritable;
 
 /// Events staged in one transaction, in bytes. A record holds 8 MiB, and the change itself must fit beside them. A
 /// message of 20 KB to 250 members is below it.
@@ -110,8 +109,7 @@ pub(crate) fn announce(
             break;
         }
         let id = inner.settings.chance.uuid();
-        let event = events::event(service, &announcement, &notice, &id)
-            .map_err(|error| unwritable(&error))?;
+        let event = events::event(service, &announcement, &notice, &id)?;
         bytes += event.json.len();
         inner.grid.stage(txn, &service.id, event);
     }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use gridpost_grid::Grid;
-use gridpost_model::event::NotAnEvent;
 use gridpost_model::{Event, PhoneNumber, Timestamp};
 use gridpost_store::{StoreError, Txn, WriteError};
 use serde::{Deserialize, Serialize};
@@ -97,8 +96,7 @@ impl Arrival {
         inbound: Inbound,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let event =
-            events::received(&service, id, &inbound, now).map_err(|error| unwritable(&error))?;
+        let event = events::received(&service, id, &inbound, now)?;
         let keyword = Keyword::of(&inbound.text);
         Ok(Self {
             service,
@@ -116,13 +114,5 @@ impl Arrival {
         }
         grid.stage(txn, &self.service.id, self.event);
         Ok(())
-    }
-}
-
-/// An event whose payload cannot be written as JSON was not stored either.
-pub(crate) fn unwritable(error: &NotAnEvent) -> StoreError {
-    StoreError::Codec {
-        what: "an event",
-        why: error.to_string().into(),
     }
 }

@@ -17,7 +17,6 @@ use crate::sms::due::{Due, Work};
 use crate::sms::events;
 use crate::sms::message::{Ending, Message};
 use crate::sms::message_id::MessageId;
-use crate::sms::receive::unwritable;
 use crate::{Comms, Inner, tables};
 
 /// How long a message is kept after its end: as long as its events and its repeatability id.
@@ -107,8 +106,7 @@ impl Inner {
         let Some(service) = service else {
             return Ok(());
         };
-        let event =
-            events::reported(&service, message, ending).map_err(|error| unwritable(&error))?;
+        let event = events::reported(&service, message, ending)?;
         self.grid.stage(txn, &service.id, event);
         Ok(())
     }
