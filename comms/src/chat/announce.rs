@@ -7,6 +7,7 @@
 //! Source: reference communication-events 2 and 3.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -86,7 +87,10 @@ pub(crate) fn transaction_id(chance: &dyn Chance) -> String {
     let mut bytes = [0; 16];
     chance.fill(&mut bytes);
     let counter = chance.number() % 10_000_000_000;
-    format!("{}.1.1.1.1.{counter}.1.1", BASE64_STANDARD_NO_PAD.encode(bytes))
+    format!(
+        "{}.1.1.1.1.{counter}.1.1",
+        BASE64_STANDARD_NO_PAD.encode(bytes)
+    )
 }
 
 /// Stages the events of a happening, from the `from`-th on.
@@ -98,6 +102,7 @@ pub(crate) fn announce(
     from: usize,
     wake: &mut Wake,
 ) -> Result<(), StoreError> {
+    let topic: Arc<str> = service.id.as_str().into();
     let mut bytes = 0;
     let mut owed = None;
     for (number, notice) in events::notices(&announcement, service.event_shape())
@@ -109,7 +114,7 @@ pub(crate) fn announce(
             break;
         }
         let id = inner.settings.chance.uuid();
-        let event = events::event(service, &announcement, &notice, &id)?;
+        let event = events::event(&topic, &announcement, &notice, &id)?;
         bytes += event.json.len();
         inner.grid.stage(txn, &service.id, event);
     }

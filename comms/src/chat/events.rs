@@ -18,7 +18,6 @@ use crate::EventShape;
 use crate::chat::announce::{Announcement, What};
 use crate::chat::person::Person;
 use crate::identity::UserId;
-use crate::resources::CommunicationService;
 
 const MESSAGE_RECEIVED: &str = "Microsoft.Communication.ChatMessageReceived";
 const MESSAGE_EDITED: &str = "Microsoft.Communication.ChatMessageEdited";
@@ -157,17 +156,16 @@ fn about_each<'a>(
     Box::new(people.iter().flat_map(of_one))
 }
 
-/// One event, whole.
+/// One event, whole. `topic` is the resource it is of.
 pub(crate) fn event(
-    service: &CommunicationService,
+    topic: &Arc<str>,
     announcement: &Announcement,
     notice: &Notice<'_>,
     id: &str,
 ) -> Result<Event, NotAnEvent> {
-    let topic: Arc<str> = service.id.as_str().into();
     let new = NewEvent {
         id,
-        topic: &topic,
+        topic,
         subject: &subject(announcement, notice),
         event_type: notice.event_type,
         event_time: &announcement.at.to_string(),

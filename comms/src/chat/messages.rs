@@ -239,7 +239,7 @@ fn send(
     write(scene, &thread, &message)?;
     thread.last_received = Some(message.created);
     put_thread(scene.txn, scene.resource(), &thread)?;
-    tell(scene, &thread, &message, What::MessageReceived)?;
+    tell(scene, &thread, message, What::MessageReceived)?;
     Ok(message_id)
 }
 
@@ -282,7 +282,7 @@ fn change(
         }
     };
     write(scene, &thread, &message)?;
-    tell(scene, &thread, &message, what)
+    tell(scene, &thread, message, what)
 }
 
 fn apply(message: &mut Message, edit: Edit) -> Result<(), ChatError> {
@@ -309,22 +309,22 @@ fn forget_text(message: &mut Message) {
 fn tell(
     scene: &mut Scene<'_, '_>,
     thread: &Thread,
-    message: &Message,
+    message: Message,
     what: fn(Said) -> What,
 ) -> Result<(), ChatError> {
-    let Content::Said { by, kind, text } = &message.content else {
+    let Content::Said { by, kind, text } = message.content else {
         return Ok(());
     };
     let said = Said {
         id: message.id,
-        kind: *kind,
-        text: text.clone(),
-        display_name: message.sender_display_name.clone(),
-        metadata: message.metadata.clone(),
+        kind,
+        text,
+        display_name: message.sender_display_name,
+        metadata: message.metadata,
         composed: message.created,
     };
     let members = members(scene.txn, scene.resource(), &thread.id)?;
-    let recipients = others(&members, by);
-    scene.announce(thread, by, message.version, recipients, what(said))?;
+    let recipients = others(&members, &by);
+    scene.announce(thread, &by, message.version, recipients, what(said))?;
     Ok(())
 }

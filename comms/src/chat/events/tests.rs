@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::chat::announce::Said;
 use crate::chat::message::Kind;
-use crate::samples::{keys, service};
+use crate::samples::keys;
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
@@ -112,9 +112,9 @@ fn short(event: &Value) -> &str {
 }
 
 fn events_of(shape: EventShape, topic: &str, announcement: &Announcement) -> Vec<Event> {
-    let service = service(shape, topic);
+    let topic: Arc<str> = topic.into();
     notices(announcement, shape)
-        .map(|notice| event(&service, announcement, &notice, "the-event").unwrap())
+        .map(|notice| event(&topic, announcement, &notice, "the-event").unwrap())
         .collect()
 }
 
