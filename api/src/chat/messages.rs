@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::body::ParticipantOut;
-use super::page::{Asked, By, answer};
+use super::page::{By, ListCall};
 use super::threads::location;
 use crate::Shared;
 use crate::auth::user_token::UserCall;
@@ -68,14 +68,11 @@ pub(super) async fn send(
 pub(super) async fn list(
     State(parts): State<Shared>,
     Path(thread): Path<String>,
-    head: Head,
-    call: UserCall,
+    call: ListCall,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::of(&head)?;
-    let chat = parts.comms.chat(&call.user);
+    let (chat, asked) = (parts.comms.chat(&call.user), &call.asked);
     let page = chat.messages(&thread, asked.since, asked.before()?, asked.size)?;
-    let body = answer(&parts, &head, &page, By::Cursor, MessageOut::from);
-    Ok(Json(body).into_response())
+    Ok(call.answer(&parts, &page, By::Cursor, MessageOut::from))
 }
 
 pub(super) async fn get(

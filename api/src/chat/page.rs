@@ -1,20 +1,34 @@
 //! Pages: what a client asks for, and where it finds the next one.
 //!
-//! Promise: `nextLink` is the address that was dialled with everything that was asked for, and goes on behind this page.
+//! Promise: a handler of a list is given a [`ListCall`] and answers with one of its pages. `nextLink` is the address that was dialled with everything that was asked for, and goes on behind this page.
 //! Source: reference communication-services 4.
 
 use std::str::FromStr;
 
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse as _, Response};
 use gridpost_comms::chat::Page;
+use gridpost_comms::identity::User;
 use gridpost_model::Timestamp;
 use http::request::Parts as Head;
 use serde::Serialize;
 use url::form_urlencoded::{Serializer, parse};
 
-use crate::Parts;
+use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
 use crate::origin::base_url;
 use crate::path::RawTarget;
+use crate::{Parts, Shared};
+
+/// A user's call for a page of a list.
+pub(super) struct ListCall {
+    /// Who calls.
+    pub(super) user: User,
+    /// Which page.
+    pub(super) asked: Asked,
+    head: Head,
+}
 
 /// What the query of a list says.
 pub(super) struct Asked {
@@ -31,8 +45,38 @@ pub(super) struct Asked {
 /// The name of our cursor.
 const CURSOR: &str = "continueAt";
 
+impl FromRequest<Shared> for ListCall {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, parts: &Shared) -> Result<Self, Refusal> {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head.clone(), body);
+        let UserCall { user, .. } = UserCall::from_request(request, parts).await?;
+        let asked = Asked::of(&head)?;
+        Ok(Self { user, asked, head })
+    }
+}
+
+impl ListCall {
+    /// `{"value":[…],"nextLink":…}`
+    pub(super) fn answer<'a, I, N: ToString, T: Serialize>(
+        &self,
+        parts: &Parts,
+        page: &'a Page<I, N>,
+        by: By,
+        render: impl Fn(&'a I) -> T,
+    ) -> Response {
+        let next = page.next.as_ref().map(ToString::to_string);
+        let body = PageOut {
+            value: page.items.iter().map(render).collect(),
+            next_link: next.map(|next| next_link(parts, &self.head, by, &next)),
+        };
+        Json(body).into_response()
+    }
+}
+
 impl Asked {
-    pub(super) fn of(head: &Head) -> Result<Self, Refusal> {
+    fn of(head: &Head) -> Result<Self, Refusal> {
         let query = head.uri.query().unwrap_or_default();
         let value = |wanted: &str| {
             let mut pairs = parse(query.as_bytes());
@@ -60,10 +104,9 @@ fn read<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Refusal
     text.parse().map(Some).map_err(|_| bad())
 }
 
-/// `{"value":[…],"nextLink":…}`
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PageOut<T> {
+struct PageOut<T> {
     value: Vec<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_link: Option<String>,
@@ -76,21 +119,6 @@ pub(super) enum By {
     Cursor,
     /// `skip`.
     Skip,
-}
-
-/// A page as it is answered.
-pub(super) fn answer<'a, I, N: ToString, T>(
-    parts: &Parts,
-    head: &Head,
-    page: &'a Page<I, N>,
-    by: By,
-    render: impl Fn(&'a I) -> T,
-) -> PageOut<T> {
-    let next = page.next.as_ref().map(ToString::to_string);
-    PageOut {
-        value: page.items.iter().map(render).collect(),
-        next_link: next.map(|next| next_link(parts, head, by, &next)),
-    }
 }
 
 fn next_link(parts: &Parts, head: &Head, by: By, next: &str) -> String {

@@ -4,11 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use http::request::Parts as Head;
 use serde::{Deserialize, Serialize};
 
 use super::body::{IdentifierIn, InvalidOut, ParticipantIn, ParticipantOut, candidates};
-use super::page::{Asked, By, answer};
+use super::page::{By, ListCall};
 use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
 use crate::{Parts, Shared};
@@ -16,16 +15,13 @@ use crate::{Parts, Shared};
 pub(super) async fn list(
     State(parts): State<Shared>,
     Path(thread): Path<String>,
-    head: Head,
-    call: UserCall,
+    call: ListCall,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::of(&head)?;
-    let chat = parts.comms.chat(&call.user);
+    let (chat, asked) = (parts.comms.chat(&call.user), &call.asked);
     let page = chat.participants(&thread, asked.skip, asked.size)?;
-    let body = answer(&parts, &head, &page, By::Skip, |member| {
+    Ok(call.answer(&parts, &page, By::Skip, |member| {
         ParticipantOut::from(&member.person)
-    });
-    Ok(Json(body).into_response())
+    }))
 }
 
 pub(super) async fn act(

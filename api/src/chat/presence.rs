@@ -1,15 +1,14 @@
 //! Read receipts and typing.
 
-use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+use gridpost_comms::chat::Identifier;
 use http::StatusCode;
-use http::request::Parts as Head;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::messages::number;
-use super::page::{Asked, By, answer};
+use super::page::{By, ListCall};
 use crate::Shared;
 use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
@@ -17,20 +16,17 @@ use crate::communication::Refusal;
 pub(super) async fn receipts(
     State(parts): State<Shared>,
     Path(thread): Path<String>,
-    head: Head,
-    call: UserCall,
+    call: ListCall,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::of(&head)?;
-    let chat = parts.comms.chat(&call.user);
+    let (chat, asked) = (parts.comms.chat(&call.user), &call.asked);
     let page = chat.receipts(&thread, asked.skip, asked.size)?;
-    let body = answer(&parts, &head, &page, By::Skip, |receipt| {
+    Ok(call.answer(&parts, &page, By::Skip, |receipt| {
         json!({
-            "senderCommunicationIdentifier": gridpost_comms::chat::Identifier::from(&receipt.reader),
+            "senderCommunicationIdentifier": Identifier::from(&receipt.reader),
             "chatMessageId": receipt.message.to_string(),
             "readOn": receipt.at,
         })
-    });
-    Ok(Json(body).into_response())
+    }))
 }
 
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::body::{InvalidOut, ParticipantIn, candidates, given};
-use super::page::{Asked, By, PageOut, answer};
+use super::page::{By, ListCall};
 use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
 use crate::origin::base_url;
@@ -164,38 +164,27 @@ pub(super) fn location(
 /// `ChatThreadItem`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ItemOut {
-    id: String,
-    topic: String,
+struct ItemOut<'a> {
+    id: &'a str,
+    topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_message_received_on: Option<Timestamp>,
 }
 
-impl From<&ThreadItem> for ItemOut {
-    fn from(item: &ThreadItem) -> Self {
+impl<'a> From<&'a ThreadItem> for ItemOut<'a> {
+    fn from(item: &'a ThreadItem) -> Self {
         Self {
-            id: item.id.clone(),
-            topic: item.topic.clone(),
+            id: &item.id,
+            topic: &item.topic,
             last_message_received_on: item.last_received,
         }
     }
 }
 
-pub(super) async fn list(
-    State(parts): State<Shared>,
-    head: Head,
-    call: UserCall,
-) -> Result<Json<PageOut<ItemOut>>, Refusal> {
-    let asked = Asked::of(&head)?;
-    let chat = parts.comms.chat(&call.user);
+pub(super) async fn list(State(parts): State<Shared>, call: ListCall) -> Result<Response, Refusal> {
+    let (chat, asked) = (parts.comms.chat(&call.user), &call.asked);
     let page = chat.list(asked.since, asked.cursor.as_deref(), asked.size)?;
-    Ok(Json(answer(
-        &parts,
-        &head,
-        &page,
-        By::Cursor,
-        ItemOut::from,
-    )))
+    Ok(call.answer(&parts, &page, By::Cursor, ItemOut::from))
 }
 
 pub(super) async fn get(
