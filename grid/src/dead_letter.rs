@@ -264,12 +264,10 @@ pub(crate) fn find(
                 Scan::from((after.lane, after.number.saturating_add(1)))
             }
             _ => Scan::all(),
-        };
-        loop {
-            let page = scan.clone().limit(READ).bytes(READ_BYTES);
-            let rows = snapshot.scan(&DEAD_LETTERS, partition, page)?;
-            let Some((last, _)) = rows.last() else { break };
-            scan = scan.behind(last);
+        }
+        .limit(READ)
+        .bytes(READ_BYTES);
+        while let Some(rows) = snapshot.next_page(&DEAD_LETTERS, partition, &mut scan)? {
             let letters = rows
                 .into_iter()
                 .filter_map(|(key, row)| letter(partition, &key, row));

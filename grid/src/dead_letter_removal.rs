@@ -194,17 +194,17 @@ fn minute(at: Timestamp) -> i64 {
     at.seconds().div_euclid(60)
 }
 
+fn few_at_once(scan: Scan) -> Scan {
+    scan.limit(ROWS).bytes(BYTES)
+}
+
 impl Census {
     /// Reads the whole table, a few rows at a time, and lets others run in between.
     async fn take(store: &Store, expired: Timestamp) -> Result<Self, StoreError> {
         let (mut census, snapshot) = (Self::default(), store.snapshot());
         for partition in (0..PARTITIONS).map(Partition) {
-            let mut scan = Scan::all();
-            loop {
-                let page = scan.clone().limit(ROWS).bytes(BYTES);
-                let rows = snapshot.scan(&RAW, partition, page)?;
-                let Some((last, _)) = rows.last() else { break };
-                scan = scan.behind(last);
+            let mut scan = few_at_once(Scan::all());
+            while let Some(rows) = snapshot.next_page(&RAW, partition, &mut scan)? {
                 for (_, row) in &rows {
                     let Age { at } = read(row)?;
                     census.add(at, row.get().len() as u64, expired);
@@ -271,12 +271,8 @@ async fn remove_beyond(
 ) -> Result<(u64, u64), StoreError> {
     let (mut letters, mut bytes, snapshot) = (0, 0, store.snapshot());
     for partition in (0..PARTITIONS).map(Partition) {
-        let mut scan = Scan::all();
-        loop {
-            let page = scan.clone().limit(ROWS).bytes(BYTES);
-            let rows = snapshot.scan(&RAW, partition, page)?;
-            let Some((last, _)) = rows.last() else { break };
-            scan = scan.behind(last);
+        let mut scan = few_at_once(Scan::all());
+        while let Some(rows) = snapshot.next_page(&RAW, partition, &mut scan)? {
             let mut going: BTreeMap<(ResourceId, Box<str>), Vec<Vec<u8>>> = BTreeMap::new();
             for (key, row) in &rows {
                 let one: Going = read(row)?;
@@ -287,7 +283,7 @@ async fn remove_beyond(
                     bytes += size;
                 } else if let Some(lane) = lane_of(key) {
                     // Within a lane the older ones come first: the next to be looked at is of another.
-                    scan = Scan::from(LaneId(lane.0.saturating_add(1)));
+                    scan = few_at_once(Scan::from(LaneId(lane.0.saturating_add(1))));
                     break;
                 }
             }

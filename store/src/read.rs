@@ -53,6 +53,24 @@ impl Snapshot {
         self.0.scan(table, partition, &scan)
     }
 
+    /// The next rows of a scan, which is moved behind them; `None` when there are no more.
+    ///
+    /// # Errors
+    /// The tables cannot be read, or a row is not a `V`.
+    pub fn next_page<V: DeserializeOwned>(
+        &self,
+        table: &Table<V>,
+        partition: Partition,
+        scan: &mut Scan,
+    ) -> Result<Option<Vec<Keyed<V>>>, StoreError> {
+        let rows = self.0.scan(table, partition, scan)?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(None);
+        };
+        scan.go_behind(last);
+        Ok(Some(rows))
+    }
+
     /// Rows of all partitions, partition by partition.
     ///
     /// # Errors

@@ -256,15 +256,13 @@ mod tests {
         assert_eq!(scan(Scan::from(1_u64).to(4_u64)), [(1, 1), (3, 2)]);
         assert_eq!(scan(Scan::from(4_u64).to(1_u64)), []);
         assert_eq!(scan(Scan::prefix(3_u64)), [(3, 2)]);
-        assert_eq!(
-            scan(Scan::all().behind(&3_u64.to_be_bytes())),
-            [(4, 1), (5, 1)]
-        );
+        let behind = |mut last: Scan, key: u64| {
+            last.go_behind(&key.to_be_bytes());
+            scan(last)
+        };
+        assert_eq!(behind(Scan::all(), 3), [(4, 1), (5, 1)]);
         let backwards = Scan::prefix(()).reverse().limit(2);
-        assert_eq!(
-            scan(backwards.behind(&4_u64.to_be_bytes())),
-            [(3, 2), (1, 1)]
-        );
+        assert_eq!(behind(backwards, 4), [(3, 2), (1, 1)]);
         // The row of each number here is one byte.
         assert_eq!(scan(Scan::all().bytes(2)), [(0, 1), (1, 1)]);
         assert_eq!(scan(Scan::from(2_u64).bytes(1)), [(3, 2)]);

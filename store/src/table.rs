@@ -106,17 +106,6 @@ impl Scan {
         self
     }
 
-    /// Goes on behind a row that a scan of this range returned last.
-    #[must_use]
-    pub fn behind(mut self, last: &[u8]) -> Self {
-        if self.reverse {
-            self.to = Some(last.to_vec());
-        } else {
-            self.from = [last, &[0]].concat();
-        }
-        self
-    }
-
     /// Returns at most this many rows.
     #[must_use]
     pub fn limit(mut self, rows: usize) -> Self {
@@ -129,6 +118,15 @@ impl Scan {
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
+    }
+
+    /// Goes on behind the row that a scan of this range returned last.
+    pub(crate) fn go_behind(&mut self, last: &[u8]) {
+        if self.reverse {
+            self.to = Some(last.to_vec());
+        } else {
+            self.from = [last, &[0]].concat();
+        }
     }
 }
 

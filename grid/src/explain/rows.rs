@@ -114,13 +114,10 @@ impl Rows<'_> {
         let partition = Partition::of(&self.subscription.source);
         let mut seen = 0;
         while seen < self.most {
-            let rows = PAGE.min(self.most - seen);
-            let page = scan.clone().limit(rows).bytes(PAGE_BYTES);
-            let rows = self.snapshot.scan(table, partition, page)?;
-            let Some((last, _)) = rows.last() else {
+            scan = scan.limit(PAGE.min(self.most - seen)).bytes(PAGE_BYTES);
+            let Some(rows) = self.snapshot.next_page(table, partition, &mut scan)? else {
                 return Ok(Sought::Nowhere);
             };
-            scan = scan.behind(last);
             seen += rows.len();
             for (key, row) in rows {
                 match look(&key, row) {
