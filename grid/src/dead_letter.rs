@@ -87,6 +87,21 @@ impl DeadLetterId {
         let (lane, number) = (self.lane.0.to_be_bytes(), self.number.to_be_bytes());
         (self.partition, [lane, number].concat())
     }
+
+    /// The name of the letter whose row has this key: the lane and the number, eight bytes each.
+    pub(crate) fn of_row(partition: Partition, key: &[u8]) -> Option<Self> {
+        let (lane, number) = key.split_first_chunk()?;
+        Some(Self {
+            partition,
+            lane: LaneId(u64::from_be_bytes(*lane)),
+            number: u64::from_be_bytes(number.try_into().ok()?),
+        })
+    }
+
+    /// Where it stands, and behind it the younger ones of its subscription.
+    pub(crate) fn lane(self) -> LaneId {
+        self.lane
+    }
 }
 
 impl FromStr for DeadLetterId {
@@ -283,21 +298,15 @@ pub(crate) fn find(
     Ok((found, false))
 }
 
-/// A row as it is shown. Its key is the lane and the number, eight bytes each.
+/// A row as it is shown.
 pub(crate) fn letter(partition: Partition, key: &[u8], row: DeadLetterRow) -> Option<DeadLetter> {
-    let (lane, number) = key.split_first_chunk::<8>()?;
-    let lane = LaneId(u64::from_be_bytes(*lane));
-    let number = u64::from_be_bytes(number.try_into().ok()?);
+    let id = DeadLetterId::of_row(partition, key)?;
     Some(DeadLetter {
-        id: DeadLetterId {
-            partition,
-            lane,
-            number,
-        },
+        id,
         event: Arc::new(row.event.into_event()),
         source: row.source,
         subscription: row.subscription.into(),
-        lane,
+        lane: id.lane,
         schema: row.schema,
         reason: row.reason,
         attempts: row.attempts,
@@ -317,8 +326,10 @@ pub(crate) fn highest_number(
 ) -> Result<Option<u64>, StoreError> {
     let last = Scan::prefix(lane).reverse().limit(1);
     let found = snapshot.scan(&DEAD_LETTERS, partition, last)?;
-    let number = found.first().and_then(|(key, _)| key.last_chunk::<8>());
-    Ok(number.map(|number| u64::from_be_bytes(*number)))
+    let id = found
+        .first()
+        .and_then(|(key, _)| DeadLetterId::of_row(partition, key));
+    Ok(id.map(|id| id.number))
 }
 
 fn by_lane(letters: &[DeadLetter]) -> HashMap<LaneId, Vec<&DeadLetter>> {

@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use crate::dead_letter::{DEAD_LETTERS, DeadLetter, letter};
+use crate::dead_letter::{DEAD_LETTERS, DeadLetter, DeadLetterId, letter};
 use crate::lane::Shared;
 use crate::outbound::{Client, Outcome, Request};
 
@@ -230,10 +230,9 @@ fn earlier(snapshot: &Snapshot) -> Result<Vec<(Partition, LaneId, Timestamp)>, S
             .into_iter()
             .next()
         {
-            let Some(lane) = key.first_chunk::<8>() else {
+            let Some(lane) = DeadLetterId::of_row(partition, &key).map(DeadLetterId::lane) else {
                 break;
             };
-            let lane = LaneId(u64::from_be_bytes(*lane));
             found.push((partition, lane, row.at));
             scan = Scan::from(LaneId(lane.0.saturating_add(1)));
         }

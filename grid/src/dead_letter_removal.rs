@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::Grid;
-use crate::dead_letter::{DEAD_LETTERS, DeadLetterQuery, READ, find};
+use crate::dead_letter::{DEAD_LETTERS, DeadLetterId, DeadLetterQuery, READ, find};
 use crate::lane::Shared;
 
 /// How much of dead letters is kept.
@@ -281,9 +281,9 @@ async fn remove_beyond(
                     let subscription = (one.source, one.subscription);
                     going.entry(subscription).or_default().push(key.to_vec());
                     bytes += size;
-                } else if let Some(lane) = lane_of(key) {
+                } else if let Some(id) = DeadLetterId::of_row(partition, key) {
                     // Within a lane the older ones come first: the next to be looked at is of another.
-                    scan = few_at_once(Scan::from(LaneId(lane.0.saturating_add(1))));
+                    scan = few_at_once(Scan::from(LaneId(id.lane().0.saturating_add(1))));
                     break;
                 }
             }
@@ -302,11 +302,6 @@ fn read<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, StoreError> {
         what: RAW.name(),
         why: error.to_string().into(),
     })
-}
-
-fn lane_of(key: &[u8]) -> Option<LaneId> {
-    let lane = key.first_chunk::<8>()?;
-    Some(LaneId(u64::from_be_bytes(*lane)))
 }
 
 /// Removes rows of one partition that are still there, and counts them.
