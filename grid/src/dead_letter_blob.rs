@@ -4,9 +4,9 @@
 //! writes what is due and removes the rows.
 //!
 //! Promise: written at the earliest five minutes after the first letter of a blob was given up, with everything its
-//! subscription has given up by then; tried again for four hours; never in the way of a delivery. Letters that come into no blob are counted as dropped, and
-//! keep the reason where they are listed. After a crash a blob
-//! may be written again, under the same name. A letter that was brought back before its blob was due is in none.
+//! subscription has given up by then; tried again for four hours; never in the way of a delivery. Letters that come
+//! into no blob are counted as dropped, and keep the reason where they are listed. After a crash a blob may be written
+//! again, under the same name. A letter that was brought back before its blob was due is in none.
 //! Source: reference event-grid 5.7.
 
 use std::collections::HashMap;
@@ -57,9 +57,6 @@ const BYTES: usize = 4 << 20;
 /// `DropReason` of letters whose blob could not be written within [`PATIENCE`], and of those whose blob will never be.
 const UNAVAILABLE: &str = "DeadLetterDestinationUnavailable";
 const REFUSED: &str = "DeadLetterDestinationRefused";
-
-/// Told of letters that come into no blob: of which lane, the `DropReason`, and how many.
-pub(crate) type Dropped = Box<dyn Fn(LaneId, &'static str, u64) + Send + Sync>;
 
 /// Blobs written at the same time, so that an account that hangs does not hold up the others at once.
 const AT_ONCE: usize = 8;
@@ -174,7 +171,7 @@ impl Unwritten {
 }
 
 /// Writes blobs as they fall due, until it is told to end.
-pub(crate) async fn run(shared: Arc<Shared>, dropped: Dropped) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     match earlier(&shared.store.snapshot()) {
         Ok(lanes) => lanes
             .into_iter()
@@ -196,14 +193,12 @@ pub(crate) async fn run(shared: Arc<Shared>, dropped: Dropped) {
             }
             continue;
         }
+        let shared = &*shared;
         let writing = futures_util::stream::iter(due).for_each_concurrent(
             AT_ONCE,
-            |(partition, lane, failures)| {
-                let (shared, dropped) = (&shared, &dropped);
-                async move {
-                    write_lane(shared, dropped, partition, lane, failures).await;
-                    shared.unwritten.taken.fetch_sub(1, Ordering::Relaxed);
-                }
+            |(partition, lane, failures)| async move {
+                write_lane(shared, partition, lane, failures).await;
+                shared.unwritten.taken.fetch_sub(1, Ordering::Relaxed);
             },
         );
         tokio::select! {
@@ -241,13 +236,7 @@ fn earlier(snapshot: &Snapshot) -> Result<Vec<(Partition, LaneId, Timestamp)>, S
 }
 
 /// Writes a lane's letters, blob by blob, and says when to come back.
-async fn write_lane(
-    shared: &Shared,
-    dropped: &Dropped,
-    partition: Partition,
-    lane: LaneId,
-    failures: usize,
-) {
+async fn write_lane(shared: &Shared, partition: Partition, lane: LaneId, failures: usize) {
     let again = |at, failures| {
         let due = Due { at, failures };
         shared.unwritten.again(partition, lane, due);
@@ -291,7 +280,9 @@ async fn write_lane(
             None => debug!(lane = lane.0, blob = %path, "wrote dead letters"),
             Some((reason, why)) => {
                 warn!(lane = lane.0, %why, "{letters} dead letters were not written to {path}; they stay here");
-                dropped(lane, reason, letters);
+                if let Some((source, name)) = &blob.subscription {
+                    shared.topics.dropped_for(source, name, reason, letters);
+                }
             }
         }
     }
@@ -299,6 +290,8 @@ async fn write_lane(
 
 /// What is written in one go.
 struct Blob {
+    /// Whose letters it holds: source and name. `None`: it holds none.
+    subscription: Option<(ResourceId, String)>,
     account: ResourceId,
     path: String,
     content: Vec<u8>,
@@ -322,6 +315,7 @@ impl Blob {
             return Ok(None);
         };
         let mut blob = Self {
+            subscription: None,
             account: first.account.clone(),
             path: String::new(),
             content: Vec::new(),
@@ -341,6 +335,7 @@ impl Blob {
                 }
                 if is_first {
                     blob.path = path(&first.container, &dead, blob.opened + DELAY);
+                    blob.subscription = Some((dead.source.clone(), dead.subscription.clone()));
                 }
                 blob.add(&dead);
             }

@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::Grid;
 use crate::dead_letter::{DEAD_LETTERS, DeadLetterId, DeadLetterQuery, READ, find};
 use crate::lane::Shared;
+use crate::metrics::Topics;
 
 /// How much of dead letters is kept.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +51,6 @@ const BYTES: usize = 4 << 20;
 
 /// How long we wait before we try again what failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Told of letters that went: of which subscription, the `DropReason`, and how many.
-pub(crate) type Dropped = Box<dyn Fn(&ResourceId, &str, &'static str, u64) + Send + Sync>;
 
 impl Grid {
     /// Deletes dead letters for good. Without a limit all that are meant go. Returns how many went.
@@ -109,10 +107,10 @@ impl Kept {
 }
 
 /// Lets dead letters go as they become too old or too many, until it is told to end.
-pub(crate) async fn run(shared: Arc<Shared>, dropped: Dropped) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.kept.closed.load(Ordering::Acquire) {
         let called = shared.kept.called.notified();
-        let alarm = match tidy(&shared, &dropped).await {
+        let alarm = match tidy(&shared).await {
             Ok(alarm) => alarm,
             Err(StoreError::Closed) => return,
             Err(error) => {
@@ -133,7 +131,7 @@ pub(crate) async fn run(shared: Arc<Shared>, dropped: Dropped) {
 }
 
 /// Counts what is kept and removes what has to go. Returns when the oldest that stays will be too old.
-async fn tidy(shared: &Shared, dropped: &Dropped) -> Result<Option<Timestamp>, StoreError> {
+async fn tidy(shared: &Shared) -> Result<Option<Timestamp>, StoreError> {
     let (retention, now) = (shared.limits.dead_letters, shared.clock.now());
     let before = shared.kept.bytes.load(Ordering::Relaxed);
     let census = Census::take(&shared.store, now - retention.age).await?;
@@ -142,7 +140,7 @@ async fn tidy(shared: &Shared, dropped: &Dropped) -> Result<Option<Timestamp>, S
     shared.kept.bytes.fetch_add(more, Ordering::Relaxed);
     let mut oldest = census.oldest;
     if let Some(mut cut) = census.cut(now - retention.age, retention.bytes) {
-        let (letters, bytes) = remove_beyond(&shared.store, &mut cut, dropped).await?;
+        let (letters, bytes) = remove_beyond(&shared.store, &mut cut, &shared.topics).await?;
         shared.kept.bytes.fetch_sub(bytes, Ordering::Relaxed);
         warn!(
             letters,
@@ -267,7 +265,7 @@ impl Cut {
 async fn remove_beyond(
     store: &Store,
     cut: &mut Cut,
-    dropped: &Dropped,
+    topics: &Topics,
 ) -> Result<(u64, u64), StoreError> {
     let (mut letters, mut bytes, snapshot) = (0, 0, store.snapshot());
     for partition in (0..PARTITIONS).map(Partition) {
@@ -289,7 +287,7 @@ async fn remove_beyond(
             }
             for ((source, subscription), keys) in going {
                 let gone = remove(store, partition, keys).await? as u64;
-                dropped(&source, &subscription, EXPIRED, gone);
+                topics.dropped_for(&source, &subscription, EXPIRED, gone);
                 letters += gone;
             }
         }
@@ -326,8 +324,8 @@ async fn remove(
 
 #[cfg(test)]
 mod tests {
+    use gridpost_model::Filter;
     use gridpost_store::Options;
-    use parking_lot::Mutex;
 
     use super::*;
     use crate::testing;
@@ -394,12 +392,8 @@ mod tests {
         let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
         testing::bury(&store, 1, 0..4).await;
         testing::bury(&store, 2, 2..6).await;
-        let counted: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
-        let counter = Arc::clone(&counted);
-        let dropped: Dropped = Box::new(move |_, name, reason, letters| {
-            assert_eq!(reason, EXPIRED);
-            *counter.lock().entry(name.to_owned()).or_default() += letters;
-        });
+        let topics = Topics::default();
+        topics.of(&testing::subscription(1, Filter::default()).source);
         let census = Census::take(&store, Timestamp::EPOCH).await.unwrap();
         let bytes = census.bytes();
         // All are of one size, but for their subscription's name. Three of eight shall go: those of minutes 0, 1, and one of 2.
@@ -408,12 +402,13 @@ mod tests {
             minute: 2,
             left_bytes: 1,
         };
-        let gone = remove_beyond(&store, &mut cut, &dropped).await.unwrap();
+        let gone = remove_beyond(&store, &mut cut, &topics).await.unwrap();
         assert_eq!(gone.0, 3);
         let left = Census::take(&store, Timestamp::EPOCH).await.unwrap();
         assert_eq!(left.bytes(), bytes - gone.1);
         assert_eq!(left.oldest, Some(Timestamp::from_seconds(120)));
-        assert_eq!(*counted.lock(), BTreeMap::from([("es1".to_owned(), 3)]));
+        let counted = &topics.report(Vec::new()).topics[0].dropped;
+        assert_eq!(*counted, BTreeMap::from([(("es1".into(), EXPIRED), 3)]));
         store.close().await;
     }
 }

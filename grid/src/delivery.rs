@@ -39,7 +39,6 @@ const PACE_WAIT: Duration = Duration::from_millis(5);
 pub(crate) struct Delivery {
     lanes: RwLock<HashMap<LaneId, Arc<Lane>>>,
     shared: Arc<Shared>,
-    topics: Topics,
     started: AtomicBool,
     relieving: AtomicBool,
     closed: Arc<Notify>,
@@ -63,6 +62,7 @@ impl Delivery {
             faults: Faults::default(),
             unwritten: Unwritten::default(),
             kept: Kept::default(),
+            topics: Topics::default(),
             // Ticks are finer than anything we number, so a later life begins above an earlier one, unless the clock
             // stood or went back in between: `recover` looks at what is stored.
             numbers: AtomicU64::new(numbers),
@@ -71,7 +71,6 @@ impl Delivery {
         Ok(Arc::new(Self {
             lanes: RwLock::default(),
             shared: Arc::new(shared),
-            topics: Topics::default(),
             started: AtomicBool::new(false),
             relieving: AtomicBool::new(false),
             closed: Arc::new(Notify::new()),
@@ -136,7 +135,7 @@ impl Delivery {
         ));
         self.lanes.write().insert(lane.id, Arc::clone(&lane));
         // So that what happens to its deliveries has a place, whether or not anything is published.
-        drop(self.topics.of(&lane.plan.load().subscription.source));
+        drop(self.topics().of(&lane.plan.load().subscription.source));
         lane
     }
 
@@ -160,27 +159,9 @@ impl Delivery {
             expired,
         );
         (self.shared.spawn)("alarm", Box::pin(ring));
-        let delivery = Arc::downgrade(self);
-        let dropped = move |lane, reason, letters| {
-            let Some(delivery) = delivery.upgrade() else {
-                return;
-            };
-            if let Some(lane) = delivery.lane(lane) {
-                let subscription = &lane.plan.load().subscription;
-                delivery.topics.dropped_for(subscription, reason, letters);
-            }
-        };
-        let blobs = dead_letter_blob::run(Arc::clone(&self.shared), Box::new(dropped));
+        let blobs = dead_letter_blob::run(Arc::clone(&self.shared));
         (self.shared.spawn)("dead-letter blobs", Box::pin(blobs));
-        let delivery = Arc::downgrade(self);
-        let dropped = move |source: &_, name: &str, reason, letters| {
-            if let Some(delivery) = delivery.upgrade() {
-                delivery
-                    .topics
-                    .dropped_by_name(source, name, reason, letters);
-            }
-        };
-        let removal = dead_letter_removal::run(Arc::clone(&self.shared), Box::new(dropped));
+        let removal = dead_letter_removal::run(Arc::clone(&self.shared));
         (self.shared.spawn)("dead-letter removal", Box::pin(removal));
         let count = async move {
             for lane in lanes {
@@ -201,7 +182,7 @@ impl Delivery {
 
     /// The counters of sources.
     pub(crate) fn topics(&self) -> &Topics {
-        &self.topics
+        &self.shared.topics
     }
 
     /// What all lanes share.
@@ -251,7 +232,7 @@ impl Delivery {
         lane.shut();
         let dropped = lane.undelivered();
         let now = self.shared.clock.now();
-        self.topics
+        self.topics()
             .dropped(&lane.plan.load().subscription, dropped, now);
         match orphans::remove_rows(&self.shared.store, lane.partition, id).await {
             Ok(_) => info!(
@@ -335,7 +316,8 @@ impl Delivery {
             metrics.counts.filters_evaluated = evaluated.get(&lane.id).copied().unwrap_or(0);
             metrics
         };
-        self.topics.report(self.all().iter().map(of_lane).collect())
+        let lanes = self.all().iter().map(of_lane).collect();
+        self.topics().report(lanes)
     }
 
     /// The attempts a lane remembers, oldest first.

@@ -24,7 +24,7 @@ use crate::dead_letter_removal::Kept;
 use crate::delivery::MovedOut;
 use crate::destination::Prepared;
 use crate::faults::Faults;
-use crate::metrics::{LaneMetrics, Pending};
+use crate::metrics::{LaneMetrics, Pending, Topics};
 use crate::outbound::{BadUrl, Client};
 use crate::probation::{Permit, Probation};
 use crate::recent::{SUCCESSES, Sampler};
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) unwritten: Unwritten,
     pub(crate) kept: Kept,
+    /// The counters of sources.
+    pub(crate) topics: Topics,
     pub(crate) numbers: AtomicU64,
     /// Told whenever a worker leaves or a ledger is empty.
     pub(crate) calmer: Notify,

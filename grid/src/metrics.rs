@@ -347,21 +347,11 @@ impl Topics {
 
     /// Deliveries were dropped with their subscription, and perhaps with their source.
     pub(crate) fn dropped(&self, one: &EventSubscription, deliveries: u64, now: Timestamp) {
-        self.dropped_for(one, drop_reason(one, now), deliveries);
+        self.dropped_for(&one.source, &one.name, drop_reason(one, now), deliveries);
     }
 
-    /// Deliveries of a subscription were dropped for this reason.
+    /// Deliveries of a subscription, which may be gone, were dropped for this reason.
     pub(crate) fn dropped_for(
-        &self,
-        one: &EventSubscription,
-        reason: &'static str,
-        deliveries: u64,
-    ) {
-        self.dropped_by_name(&one.source, &one.name, reason, deliveries);
-    }
-
-    /// The same, of a subscription that may be gone.
-    pub(crate) fn dropped_by_name(
         &self,
         source: &ResourceId,
         name: &str,
