@@ -139,8 +139,8 @@ impl Delivery {
         lane
     }
 
-    /// Starts sending. `expired` is called, from any thread, when a subscription's `expires` has come.
-    pub(crate) fn start(self: &Arc<Self>, expired: Box<dyn Fn() + Send + Sync>) {
+    /// Starts sending. `expired` is told when a subscription's `expires` has come.
+    pub(crate) fn start(self: &Arc<Self>, expired: Arc<Notify>) {
         // Taken before anything is sent, so that it counts exactly the rows of earlier lives.
         let snapshot = self.shared.store.snapshot();
         self.started.store(true, Ordering::Release);
@@ -356,7 +356,7 @@ async fn ring(
     delivery: Weak<Delivery>,
     shared: Arc<Shared>,
     closed: Arc<Notify>,
-    expired: Box<dyn Fn() + Send + Sync>,
+    expired: Arc<Notify>,
 ) {
     loop {
         let due = tokio::select! {
@@ -376,7 +376,7 @@ async fn ring(
                 .is_some_and(|expires| expires <= now)
             {
                 lane.shut();
-                expired();
+                expired.notify_one();
             } else {
                 lane.ring(now);
             }

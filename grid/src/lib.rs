@@ -177,12 +177,8 @@ impl Grid {
             delivery,
         };
         let grid = Self(Arc::new(inner));
-        let weak = Arc::downgrade(&grid.0);
-        grid.0.delivery.start(Box::new(move || {
-            if let Some(inner) = weak.upgrade() {
-                Self(inner).retire_expired();
-            }
-        }));
+        let changed = &grid.0.registry.changed;
+        grid.0.delivery.start(Arc::clone(changed));
         grid.watch_time();
         grid.remove_orphans();
         grid.resume_replays();

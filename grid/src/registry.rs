@@ -53,7 +53,7 @@ pub(crate) struct Registry {
     state: ArcSwap<State>,
     /// Held by the one change that is being made.
     changing: tokio::sync::Mutex<()>,
-    /// Rung after each change, and at the end.
+    /// Rung after each change, when a lane finds that its subscription has expired, and at the end.
     pub(crate) changed: Arc<Notify>,
     /// Validation URLs that endpoints know and nobody has visited yet.
     pub(crate) handshakes: Handshakes,

@@ -35,11 +35,6 @@ impl Grid {
         let watch = watch(Arc::downgrade(&self.0));
         (self.0.settings.spawn)("grid-retire", Box::pin(watch));
     }
-
-    /// Some lane has noticed by itself that its subscription has expired: look at the clock now.
-    pub(crate) fn retire_expired(&self) {
-        self.0.registry.changed.notify_one();
-    }
 }
 
 async fn watch(router: Weak<Inner>) {
