@@ -34,20 +34,14 @@ pub(super) fn check(destination: &Destination, client: &Client) -> Result<(), In
 }
 
 fn check_entity(kind: &str, entity: &MessageEntity, client: &Client) -> Result<(), Invalid> {
-    let types = match kind {
-        "ServiceBusQueue" => ["Microsoft.ServiceBus/namespaces/queues"],
-        "ServiceBusTopic" => ["Microsoft.ServiceBus/namespaces/topics"],
-        _ => ["Microsoft.EventHub/namespaces/eventhubs"],
+    let wanted = match kind {
+        "ServiceBusQueue" => "Microsoft.ServiceBus/namespaces/queues",
+        "ServiceBusTopic" => "Microsoft.ServiceBus/namespaces/topics",
+        _ => "Microsoft.EventHub/namespaces/eventhubs",
     };
-    let found = entity.resource_id.resource_type().unwrap_or_default();
-    if !types
-        .iter()
-        .any(|wanted| found.eq_ignore_ascii_case(wanted))
-    {
-        let message = format!(
-            "A destination of the type '{kind}' needs the resource id of a {}.",
-            types[0]
-        );
+    if !entity.resource_id.is_of_type(wanted) {
+        let message =
+            format!("A destination of the type '{kind}' needs the resource id of a {wanted}.");
         return Err(Invalid::new(RESOURCE, message));
     }
     check_fields(entity)?;
