@@ -196,7 +196,7 @@ fn excerpt(mut beginning: Vec<u8>, whole_bytes: usize) -> Excerpt {
 #[cfg(test)]
 mod tests {
     use gridpost_model::subscription::DeliveryAttribute;
-    use gridpost_model::{Destination, Filter, Secret};
+    use gridpost_model::{Destination, Filter};
     use http::StatusCode;
 
     use super::*;
@@ -214,13 +214,7 @@ mod tests {
         let Destination::WebHook(hook) = &mut subscription.destination else {
             panic!("{subscription:?}");
         };
-        hook.attributes = vec![DeliveryAttribute {
-            name: "X-Shop".into(),
-            value: AttributeValue::Static {
-                value: Secret::new("s3cret"),
-                is_secret: true,
-            },
-        }];
+        hook.attributes = vec![DeliveryAttribute::secret("X-Shop", "s3cret")];
         let request = http::Request::post("/hook?code=s3cret")
             .header("authorization", "Bearer s3cret")
             .header("aeg-sas-key", "s3cret")

@@ -188,7 +188,6 @@ fn set<T>(value: &mut T, new: Option<T>) {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::Secret;
     use gridpost_model::subscription::{AzureFunction, Batch, MessageEntity};
 
     use super::*;
@@ -240,13 +239,7 @@ mod tests {
     }
 
     fn destinations(value: &str) -> [Destination; 5] {
-        let attributes = vec![DeliveryAttribute {
-            name: "X-Pass".into(),
-            value: AttributeValue::Static {
-                value: Secret::new(value),
-                is_secret: true,
-            },
-        }];
+        let attributes = vec![DeliveryAttribute::secret("X-Pass", value)];
         let entity = MessageEntity {
             resource_id: "/subscriptions/s".parse().unwrap(),
             attributes: attributes.clone(),

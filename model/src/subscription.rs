@@ -214,6 +214,35 @@ pub struct DeliveryAttribute {
     pub value: AttributeValue,
 }
 
+impl DeliveryAttribute {
+    /// One that carries this text, for all to see.
+    pub fn fixed(name: &str, value: &str) -> Self {
+        Self::same(name, value, false)
+    }
+
+    /// One that carries this text, which is not shown again.
+    pub fn secret(name: &str, value: &str) -> Self {
+        Self::same(name, value, true)
+    }
+
+    fn same(name: &str, value: &str, is_secret: bool) -> Self {
+        let value = Secret::new(value);
+        Self {
+            name: name.into(),
+            value: AttributeValue::Static { value, is_secret },
+        }
+    }
+
+    /// One that carries what each event has at this path.
+    pub fn taken(name: &str, source_field: &str) -> Self {
+        let source_field = source_field.into();
+        Self {
+            name: name.into(),
+            value: AttributeValue::Dynamic { source_field },
+        }
+    }
+}
+
 /// What a delivery attribute carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttributeValue {

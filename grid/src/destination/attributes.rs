@@ -63,18 +63,9 @@ pub(crate) fn text(value: Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::{Secret, Timestamp, event::NewEvent};
+    use gridpost_model::{Timestamp, event::NewEvent};
 
     use super::*;
-
-    fn taken(name: &str, source: &str) -> DeliveryAttribute {
-        DeliveryAttribute {
-            name: name.into(),
-            value: AttributeValue::Dynamic {
-                source_field: source.into(),
-            },
-        }
-    }
 
     #[test]
     fn section_3_3_values_come_from_the_event_or_not_at_all() {
@@ -108,7 +99,7 @@ mod tests {
         ];
         let attributes: Vec<_> = sources
             .iter()
-            .map(|source| taken(&source.replace('.', "-"), source))
+            .map(|source| DeliveryAttribute::taken(&source.replace('.', "-"), source))
             .collect();
         let mut headers = HeaderMap::new();
         Taken::sort(&attributes, &mut headers).put(&mut headers, &event);
@@ -131,13 +122,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_sent_and_marked_so() {
-        let attribute = DeliveryAttribute {
-            name: "X-Key".into(),
-            value: AttributeValue::Static {
-                value: Secret::new("s3cret"),
-                is_secret: true,
-            },
-        };
+        let attribute = DeliveryAttribute::secret("X-Key", "s3cret");
         let mut headers = HeaderMap::new();
         Taken::sort(&[attribute], &mut headers);
         assert_eq!(headers["x-key"], "s3cret");

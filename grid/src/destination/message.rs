@@ -238,20 +238,8 @@ impl Field {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::Secret;
-
     use super::*;
     use crate::testing;
-
-    fn fixed(name: &str, value: &str) -> DeliveryAttribute {
-        DeliveryAttribute {
-            name: name.into(),
-            value: AttributeValue::Static {
-                value: Secret::new(value),
-                is_secret: false,
-            },
-        }
-    }
 
     fn form(body: Body, schema: DeliverySchema, attributes: Vec<DeliveryAttribute>) -> Form {
         Form {
@@ -318,23 +306,13 @@ mod tests {
     #[test]
     fn section_6_attributes_with_the_name_of_a_field_set_it() {
         let attributes = vec![
-            fixed("PartitionKey", "p"),
-            fixed("sessionid", "s"),
-            fixed("Label", "l"),
-            fixed("CorrelationId", "c"),
-            fixed("Other", "o"),
-            DeliveryAttribute {
-                name: "Absent".into(),
-                value: AttributeValue::Dynamic {
-                    source_field: "data.absent".into(),
-                },
-            },
-            DeliveryAttribute {
-                name: "MessageId".into(),
-                value: AttributeValue::Dynamic {
-                    source_field: "id".into(),
-                },
-            },
+            DeliveryAttribute::fixed("PartitionKey", "p"),
+            DeliveryAttribute::fixed("sessionid", "s"),
+            DeliveryAttribute::fixed("Label", "l"),
+            DeliveryAttribute::fixed("CorrelationId", "c"),
+            DeliveryAttribute::fixed("Other", "o"),
+            DeliveryAttribute::taken("Absent", "data.absent"),
+            DeliveryAttribute::taken("MessageId", "id"),
         ];
         let message = message(&form(Body::Object, DeliverySchema::EventGrid, attributes));
         let properties = message.properties.unwrap();

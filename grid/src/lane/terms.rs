@@ -80,7 +80,6 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::Secret;
     use gridpost_model::subscription::WebHook;
 
     use super::*;
@@ -126,19 +125,11 @@ mod tests {
             },
             ..WebHook::new("https://example.com")
         };
-        let attribute = |value| DeliveryAttribute {
-            name: "x".into(),
-            value,
-        };
-        hook.attributes = vec![attribute(AttributeValue::Static {
-            value: Secret::new("v"),
-            is_secret: false,
-        })];
+        hook.attributes = vec![DeliveryAttribute::fixed("x", "v")];
         let terms = Terms::of(&Destination::WebHook(hook.clone()));
         assert_eq!((terms.events, terms.bytes), (10, 65_536));
-        hook.attributes.push(attribute(AttributeValue::Dynamic {
-            source_field: "data.x".into(),
-        }));
+        let taken = DeliveryAttribute::taken("x", "data.x");
+        hook.attributes.push(taken);
         assert_eq!(Terms::of(&Destination::WebHook(hook)).events, 1);
     }
 }

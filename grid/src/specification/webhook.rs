@@ -77,19 +77,9 @@ impl WebHookPatch {
 
 #[cfg(test)]
 mod tests {
-    use gridpost_model::subscription::{AttributeValue, Batch};
+    use gridpost_model::subscription::Batch;
 
     use super::*;
-
-    fn secret(name: &str, value: &str) -> DeliveryAttribute {
-        DeliveryAttribute {
-            name: name.into(),
-            value: AttributeValue::Static {
-                value: Secret::new(value),
-                is_secret: true,
-            },
-        }
-    }
 
     fn before() -> WebHook {
         WebHook {
@@ -97,7 +87,7 @@ mod tests {
                 max_events: 10,
                 preferred_kilobytes: 128,
             },
-            attributes: vec![secret("X-Key", "s3cret")],
+            attributes: vec![DeliveryAttribute::secret("X-Key", "s3cret")],
             entra: Some(Entra {
                 tenant: "t".into(),
                 application: "a".into(),

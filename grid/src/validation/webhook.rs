@@ -191,27 +191,10 @@ mod tests {
 
     use super::*;
 
-    fn fixed(name: &str, value: &str) -> DeliveryAttribute {
-        DeliveryAttribute {
-            name: name.into(),
-            value: AttributeValue::Static {
-                value: Secret::new(value),
-                is_secret: false,
-            },
-        }
-    }
-
-    fn taken(name: &str) -> DeliveryAttribute {
-        DeliveryAttribute {
-            name: name.into(),
-            value: AttributeValue::Dynamic {
-                source_field: "data.x".into(),
-            },
-        }
-    }
-
     #[test]
     fn section_3_3_attributes_have_names_values_and_bounds() {
+        let fixed = DeliveryAttribute::fixed;
+        let taken = |name: &str| DeliveryAttribute::taken(name, "data.x");
         let many = |count| (0..count).map(|n| fixed(&format!("x-{n}"), "v")).collect();
         let good: [Vec<DeliveryAttribute>; 4] = [
             vec![],
@@ -271,7 +254,7 @@ mod tests {
         assert!(check(&hook("t", "")).is_err());
         assert!(check(&hook("", "api://a")).is_err());
         let both = WebHook {
-            attributes: vec![fixed("authorization", "Basic x")],
+            attributes: vec![DeliveryAttribute::fixed("authorization", "Basic x")],
             ..hook("t", "api://a")
         };
         assert!(check(&both).is_err());

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use gridpost_grid::amqp::Peer;
 use gridpost_grid::connections::Connections;
-use gridpost_model::subscription::{
-    AttributeValue, DeliveryAttribute, DeliverySchema, MessageEntity,
-};
-use gridpost_model::{Destination, Secret};
+use gridpost_model::Destination;
+use gridpost_model::subscription::{DeliveryAttribute, DeliverySchema, MessageEntity};
 use serde_json::Value;
 
 use crate::outage;
@@ -62,25 +60,6 @@ fn hub(attributes: Vec<DeliveryAttribute>) -> Destination {
     Destination::EventHub(entity(&format!("{HUBS}/eventhubs/hub"), attributes))
 }
 
-fn taken(name: &str, source: &str) -> DeliveryAttribute {
-    DeliveryAttribute {
-        name: name.into(),
-        value: AttributeValue::Dynamic {
-            source_field: source.into(),
-        },
-    }
-}
-
-fn fixed(name: &str, value: &str) -> DeliveryAttribute {
-    DeliveryAttribute {
-        name: name.into(),
-        value: AttributeValue::Static {
-            value: Secret::new(value),
-            is_secret: true,
-        },
-    }
-}
-
 #[track_caller]
 fn only(messages: Vec<Value>) -> Value {
     let [message] = <[Value; 1]>::try_from(messages).expect("one message was expected");
@@ -94,9 +73,9 @@ async fn section_6_messages_have_the_body_the_properties_and_the_attributes_of_t
     prepare(&rabbit);
     let world = world(&rabbit);
     let attributes = vec![
-        taken("CorrelationId", "subject"),
-        taken("Kind", "eventtype"),
-        fixed("Key", "s3cret"),
+        DeliveryAttribute::taken("CorrelationId", "subject"),
+        DeliveryAttribute::taken("Kind", "eventtype"),
+        DeliveryAttribute::secret("Key", "s3cret"),
     ];
     world
         .subscribe_to("to-queue", queue(attributes), |_| ())
@@ -107,7 +86,11 @@ async fn section_6_messages_have_the_body_the_properties_and_the_attributes_of_t
         })
         .await;
     world
-        .subscribe_to("to-hub", hub(vec![taken("PartitionKey", "id")]), |_| ())
+        .subscribe_to(
+            "to-hub",
+            hub(vec![DeliveryAttribute::taken("PartitionKey", "id")]),
+            |_| (),
+        )
         .await;
     let filtered = entity(&format!("{BUS}/queues/filtered"), Vec::new());
     world

@@ -16,8 +16,7 @@ use gridpost_grid::subscriptions::{
 use gridpost_grid::transcript::Answer;
 use gridpost_model::filter::Refusal;
 use gridpost_model::subscription::{
-    AttributeValue, DeliveryAttribute, DeliverySchema, EventSubscription, ProvisioningState,
-    WebHook,
+    DeliveryAttribute, DeliverySchema, EventSubscription, ProvisioningState, WebHook,
 };
 use gridpost_model::{Clock as _, Destination, Filter, Secret};
 use gridpost_store::Partition;
@@ -86,25 +85,12 @@ async fn section_4_1_an_endpoint_that_answers_the_code_is_subscribed_at_once() {
 
 /// A subscription that sends a secret header, a plain one, and one of the event.
 fn guarded(url: String) -> SubscriptionSpec {
-    let fixed = |name: &str, value: &str, is_secret| DeliveryAttribute {
-        name: name.into(),
-        value: AttributeValue::Static {
-            value: Secret::new(value),
-            is_secret,
-        },
-    };
-    let of_the_event = DeliveryAttribute {
-        name: "x-subject".into(),
-        value: AttributeValue::Dynamic {
-            source_field: "subject".into(),
-        },
-    };
     let mut spec = SubscriptionSpec::to(url.clone());
     spec.destination = Destination::WebHook(WebHook {
         attributes: vec![
-            fixed("x-shop-pass", "hunter2", true),
-            fixed("x-shop", "berlin", false),
-            of_the_event,
+            DeliveryAttribute::secret("x-shop-pass", "hunter2"),
+            DeliveryAttribute::fixed("x-shop", "berlin"),
+            DeliveryAttribute::taken("x-subject", "subject"),
         ],
         ..WebHook::new(url)
     });

@@ -2,7 +2,7 @@
 
 use gridpost_grid::connections::Connections;
 use gridpost_grid::subscriptions::{SubscribeError, SubscriptionPatch, SubscriptionSpec};
-use gridpost_model::subscription::{AttributeValue, AzureFunction, Batch, DeliveryAttribute};
+use gridpost_model::subscription::{AzureFunction, Batch, DeliveryAttribute};
 use gridpost_model::{Destination, Secret};
 
 use crate::endpoint::{Endpoint, Reply};
@@ -75,13 +75,7 @@ async fn section_6_a_function_is_asked_and_sent_to_as_a_webhook_is_and_told_of_t
 async fn section_3_3_a_function_s_secret_that_is_sent_back_as_it_is_shown_stays() {
     let endpoint = Endpoint::agreeing().await;
     let world = world(&endpoint);
-    let secret = |value: &str| DeliveryAttribute {
-        name: "x-pass".into(),
-        value: AttributeValue::Static {
-            value: Secret::new(value),
-            is_secret: true,
-        },
-    };
+    let secret = |value: &str| DeliveryAttribute::secret("x-pass", value);
     let put = |value| subscribe_with(&world, FUNCTION, vec![secret(value)]);
     let refused = put("").await.unwrap_err();
     assert!(matches!(refused, SubscribeError::Invalid(_)), "{refused}");

@@ -8,7 +8,7 @@ use gridpost_grid::metrics::Counts;
 use gridpost_grid::subscriptions::SubscriptionSpec;
 use gridpost_model::Secret;
 use gridpost_model::subscription::{
-    AttributeValue, Batch, DeliveryAttribute, DeliverySchema, Destination, Entra, LaneId, WebHook,
+    Batch, DeliveryAttribute, DeliverySchema, Destination, Entra, LaneId, WebHook,
 };
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -229,31 +229,17 @@ async fn section_5_2_an_endpoint_says_when_to_come_again() {
     assert_eq!(endpoint.event(2).await.header("aeg-delivery-count"), "1");
 }
 
-fn attribute(name: &str, value: AttributeValue) -> DeliveryAttribute {
-    DeliveryAttribute {
-        name: name.into(),
-        value,
-    }
-}
-
 #[tokio::test]
 async fn section_3_3_delivery_attributes_arrive_as_headers() {
     let world = World::start();
     let endpoint = Endpoint::agreeing().await;
     world
         .subscribe_hook(&endpoint, |hook| {
-            let fixed = |text: &str, is_secret| AttributeValue::Static {
-                value: Secret::new(text),
-                is_secret,
-            };
-            let taken = |path: &str| AttributeValue::Dynamic {
-                source_field: path.into(),
-            };
             hook.attributes = vec![
-                attribute("X-Fixed", fixed("one two", false)),
-                attribute("Authorization", fixed("Basic s3cret", true)),
-                attribute("X-From", taken("data.from")),
-                attribute("X-Absent", taken("data.absent")),
+                DeliveryAttribute::fixed("X-Fixed", "one two"),
+                DeliveryAttribute::secret("Authorization", "Basic s3cret"),
+                DeliveryAttribute::taken("X-From", "data.from"),
+                DeliveryAttribute::taken("X-Absent", "data.absent"),
             ];
         })
         .await;
