@@ -80,16 +80,20 @@ impl Link {
         })
     }
 
-    /// Sends one message and waits for what the peer says of it. A link that turns out to be closed is replaced once.
-    pub(crate) async fn send(&self, message: Message<Data>) -> Result<(), Failure> {
+    /// Sends one message and waits for what the peer says of it. A link that turns out to be closed is replaced once,
+    /// and the message made once more: a copy of each would be made for nothing.
+    pub(crate) async fn send(
+        &self,
+        message: &(dyn Fn() -> Result<Message<Data>, Failure> + Sync),
+    ) -> Result<(), Failure> {
         if let Some((orders, doubt)) = self.standing().await
-            && let Some(sent) = ordered(&orders, message.clone()).await
+            && let Some(sent) = ordered(&orders, message()?).await
             && !is_closed(&sent)
         {
             return told(sent, doubt).await;
         }
         let (orders, doubt) = self.opened().await?;
-        match ordered(&orders, message).await {
+        match ordered(&orders, message()?).await {
             Some(sent) => told(sent, doubt).await,
             None => Err(Failure::Socket("the peer closed the link".into())),
         }

@@ -43,7 +43,7 @@ pub(crate) struct Entity {
 struct Form {
     name: String,
     schema: DeliverySchema,
-    array: bool,
+    body: Body,
     attributes: Vec<DeliveryAttribute>,
 }
 
@@ -70,7 +70,7 @@ impl Entity {
             form: Form {
                 name: subscription.name.to_uppercase(),
                 schema: subscription.delivery_schema,
-                array: body == Body::Array,
+                body,
                 attributes: entity.attributes.clone(),
             },
         })
@@ -81,9 +81,11 @@ impl Handler for Entity {
     fn send<'a>(&'a self, shipment: Shipment<'a>) -> BoxFuture<'a, Result<Response, Failure>> {
         Box::pin(async move {
             for event in shipment.events {
-                let message = self.form.message(event, &shipment);
-                let message = message.map_err(|error| Failure::Protocol(error.to_string()))?;
-                Box::pin(self.link.send(message)).await?;
+                let message = || {
+                    let message = self.form.message(event, &shipment);
+                    message.map_err(|error| Failure::Protocol(error.to_string()))
+                };
+                Box::pin(self.link.send(&message)).await?;
             }
             // What a queue that took a message over HTTP would answer.
             Ok(Response {
@@ -102,10 +104,9 @@ impl Form {
         shipment: &Shipment<'_>,
     ) -> Result<Message<Data>, NotAnEvent> {
         let object = event.in_schema(self.schema)?;
-        let body = if self.array {
-            [b"[", &object[..], b"]"].concat()
-        } else {
-            object.to_vec()
+        let body = match self.body {
+            Body::Object => object.to_vec(),
+            Body::Array => [b"[", &object[..], b"]"].concat(),
         };
         let mut properties = Properties::builder()
             .message_id(MessageId::String(message_id(&[event])))
@@ -186,8 +187,10 @@ impl Form {
 
     fn content_type(&self) -> &'static str {
         match self.schema {
-            DeliverySchema::CloudEvents if self.array => "application/cloudevents-batch+json",
-            DeliverySchema::CloudEvents => "application/cloudevents+json",
+            DeliverySchema::CloudEvents => match self.body {
+                Body::Object => "application/cloudevents+json",
+                Body::Array => "application/cloudevents-batch+json",
+            },
             DeliverySchema::EventGrid | DeliverySchema::Custom => "application/json",
         }
     }
@@ -245,7 +248,7 @@ mod tests {
         Form {
             name: "ES1".into(),
             schema,
-            array: body == Body::Array,
+            body,
             attributes,
         }
     }

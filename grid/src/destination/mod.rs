@@ -16,7 +16,7 @@ use gridpost_model::{Destination, Event, Timestamp};
 use http::HeaderValue;
 
 use crate::outbound::{BadUrl, Client, Failure, Response};
-use message::Entity;
+use message::{Body, Entity};
 use storage_queue::Queue;
 pub(crate) use webhook::Webhook;
 
@@ -70,6 +70,10 @@ impl Prepared {
         subscription: &Arc<EventSubscription>,
         client: &Client,
     ) -> Result<Self, BadUrl> {
+        let to_entity = |entity, body| {
+            let entity = Entity::new(subscription, entity, body, client)?;
+            Ok(Self::Other(Arc::new(entity)))
+        };
         match &subscription.destination {
             destination @ (Destination::WebHook(_) | Destination::AzureFunction(_)) => {
                 let hook = client.connections().webhook(destination)?;
@@ -83,15 +87,9 @@ impl Prepared {
                 client,
             )?))),
             Destination::ServiceBusQueue(entity) | Destination::ServiceBusTopic(entity) => {
-                let body = message::Body::Object;
-                let entity = Entity::new(subscription, entity, body, client)?;
-                Ok(Self::Other(Arc::new(entity)))
+                to_entity(entity, Body::Object)
             }
-            Destination::EventHub(entity) => {
-                let body = message::Body::Array;
-                let entity = Entity::new(subscription, entity, body, client)?;
-                Ok(Self::Other(Arc::new(entity)))
-            }
+            Destination::EventHub(entity) => to_entity(entity, Body::Array),
         }
     }
 }
