@@ -129,24 +129,26 @@ struct Reading<'a>(&'a str);
 
 impl Reading<'_> {
     fn any(&mut self, depth: usize) -> Option<Clause> {
-        let mut clauses = vec![self.all(depth)?];
-        while self.word("or") {
-            clauses.push(self.all(depth)?);
-        }
-        Some(match clauses.len() {
-            1 => clauses.remove(0),
-            _ => Clause::Any(clauses),
-        })
+        self.joined("or", Clause::Any, |rest| rest.all(depth))
     }
 
     fn all(&mut self, depth: usize) -> Option<Clause> {
-        let mut clauses = vec![self.one(depth)?];
-        while self.word("and") {
-            clauses.push(self.one(depth)?);
+        self.joined("and", Clause::All, |rest| rest.one(depth))
+    }
+
+    fn joined(
+        &mut self,
+        word: &str,
+        join: fn(Vec<Clause>) -> Clause,
+        next: impl Fn(&mut Self) -> Option<Clause>,
+    ) -> Option<Clause> {
+        let mut clauses = vec![next(self)?];
+        while self.word(word) {
+            clauses.push(next(self)?);
         }
         Some(match clauses.len() {
             1 => clauses.remove(0),
-            _ => Clause::All(clauses),
+            _ => join(clauses),
         })
     }
 
