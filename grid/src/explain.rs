@@ -298,14 +298,13 @@ impl Inner {
         });
         let mut attempts = lane.recent();
         let id = tail::kept_id(&one.event.id);
-        // Time tells apart those that share an id.
+        // Time tells apart those that share an id, here and in the rows.
         attempts
             .retain(|attempt| attempt.event_id == id && attempt.published == one.event.published);
         let snapshot = self.store.snapshot();
         let rows = Rows {
             snapshot: &snapshot,
             subscription,
-            // Time tells apart those that share an id.
             is_it: &|event| event.id == one.event.id && event.published == one.event.published,
             since: one.event.published,
             most: ROWS,

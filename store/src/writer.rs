@@ -191,9 +191,8 @@ impl Writer {
 
     /// Takes one batch from the line to its answers. Says whether there was anything to write.
     fn batch(&mut self) -> bool {
-        let durability = self.run_waiting();
+        let mut durability = self.run_waiting();
         self.add_settlements();
-        let mut durability = durability;
         if self.workspace.frame.is_empty() {
             self.answer(Ok(()));
             if !self.is_trying_again() {
