@@ -73,22 +73,17 @@ fn stored(json: &[u8]) -> impl Iterator<Item = Event> {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/seeds.rs"]
+mod seeds;
+
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use super::*;
 
     #[test]
     fn the_seeds_break_no_law() {
-        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-        type Target = fn(&[u8]);
-        let targets: [(&str, Target); 3] = [
-            ("resource_ids", super::resource_ids),
-            ("filters", super::filters),
-            ("events", super::events),
-        ];
-        for (name, target) in targets {
-            for seed in std::fs::read_dir(seeds.join(name)).unwrap() {
-                target(&std::fs::read(seed.unwrap().path()).unwrap());
-            }
-        }
+        seeds::each("resource_ids", resource_ids);
+        seeds::each("filters", filters);
+        seeds::each("events", events);
     }
 }

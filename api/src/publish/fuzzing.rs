@@ -56,21 +56,16 @@ fn headers(mut text: &[u8]) -> (HeaderMap, &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use super::*;
 
     #[test]
     fn the_seeds_break_no_law() {
-        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-        type Target = fn(&[u8]);
-        let targets: [(&str, Target); 2] = [
-            ("sas_tokens", super::sas_tokens),
-            ("publish_bodies", super::publish_bodies),
-        ];
-        for (name, target) in targets {
-            for seed in std::fs::read_dir(seeds.join(name)).unwrap() {
-                target(&std::fs::read(seed.unwrap().path()).unwrap());
-            }
-        }
+        seeds::each("sas_tokens", sas_tokens);
+        seeds::each("publish_bodies", publish_bodies);
     }
 }

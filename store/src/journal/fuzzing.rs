@@ -456,15 +456,16 @@ impl<'a> Script<'a> {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_seeds_break_no_promise() {
-        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/journal");
         let folder = tempfile::TempDir::new().unwrap();
-        for seed in fs::read_dir(seeds).unwrap() {
-            journal(folder.path(), &fs::read(seed.unwrap().path()).unwrap());
-        }
+        seeds::each("journal", |seed| journal(folder.path(), seed));
     }
 }
