@@ -28,6 +28,19 @@ fn given_up_into(container: &str) -> impl Fn(&mut SubscriptionSpec) {
     }
 }
 
+/// That many letters which shall become a blob, of a subscription of this name.
+async fn lost(name: &str, letters: usize) -> (Azurite, World) {
+    let azurite = Azurite::start().await;
+    azurite.make_container("lost-events").await;
+    let world = World::start(azurite.account());
+    world
+        .subscribe(name, "no-such-queue", given_up_into("lost-events"))
+        .await;
+    world.publish(0..letters, 10).await;
+    world.quiet().await;
+    (azurite, world)
+}
+
 /// Waits until a container has that many blobs, and returns their names.
 async fn written(azurite: &Azurite, container: &str, count: usize) -> Vec<String> {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
@@ -44,14 +57,7 @@ async fn written(azurite: &Azurite, container: &str, count: usize) -> Vec<String
 #[tokio::test]
 #[ignore = "needs a storage service: cargo xtask handlers"]
 async fn section_5_7_dead_letters_become_one_blob_after_five_minutes() {
-    let azurite = Azurite::start().await;
-    azurite.make_container("lost-events").await;
-    let world = World::start(azurite.account());
-    world
-        .subscribe("my-Hook", "no-such-queue", given_up_into("lost-events"))
-        .await;
-    world.publish(0..3, 10).await;
-    world.quiet().await;
+    let (azurite, world) = lost("my-Hook", 3).await;
     world
         .advance(FIVE_MINUTES.saturating_sub(Duration::from_secs(1)))
         .await;
@@ -126,14 +132,7 @@ async fn section_5_7_the_blob_has_the_schema_of_the_subscription() {
 #[tokio::test]
 #[ignore = "needs a storage service: cargo xtask handlers"]
 async fn a_blob_is_written_although_the_router_was_restarted_and_the_account_was_down() {
-    let mut azurite = Azurite::start().await;
-    azurite.make_container("lost-events").await;
-    let world = World::start(azurite.account());
-    world
-        .subscribe("es1", "no-such-queue", given_up_into("lost-events"))
-        .await;
-    world.publish(0..1, 10).await;
-    world.quiet().await;
+    let (mut azurite, world) = lost("es1", 1).await;
     azurite.stop(End::Orderly).await;
     world.advance(Duration::from_secs(1)).await;
     let world = world.restart().await;
@@ -221,14 +220,7 @@ async fn is_kept_and_counted(world: &World, why: &str, reason: &'static str) {
 #[tokio::test]
 #[ignore = "needs a storage service: cargo xtask handlers"]
 async fn section_5_7_an_account_that_is_away_for_four_hours_costs_the_blob() {
-    let mut azurite = Azurite::start().await;
-    azurite.make_container("lost-events").await;
-    let world = World::start(azurite.account());
-    world
-        .subscribe("es1", "no-such-queue", given_up_into("lost-events"))
-        .await;
-    world.publish(0..1, 10).await;
-    world.quiet().await;
+    let (mut azurite, world) = lost("es1", 1).await;
     azurite.stop(End::Orderly).await;
     world
         .advance(FIVE_MINUTES + Duration::from_secs(4 * 3600 - 600))
