@@ -5,20 +5,17 @@
 use serde_json::{Value, json};
 
 use super::cases::Bench;
-use super::endpoint::Endpoint;
 use super::load::{Until, closed_loop};
 use super::measure::{Delivered, row};
 use super::relay::Shape;
 use super::report::{Better, Row};
-use super::subject::{Subject, topic_id};
+use super::subject::topic_id;
 
 impl Bench<'_> {
     /// The raw relay beside a hundred subscriptions whose filters look into the data; three match.
     pub(super) async fn filters(&mut self) -> anyhow::Result<()> {
         let raw = self.relay(Shape::Pooled, 64).await?;
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
+        let (endpoint, subject, target) = self.measured(1).await?;
         for number in 0..100 {
             let filter = json!({ "advancedFilters": [advanced_filter(number)] });
             subject
@@ -56,10 +53,8 @@ impl Bench<'_> {
 
     /// Accepted and matched, with the deliveries waiting, and then with the deliveries running.
     pub(super) async fn batch(&mut self) -> anyhow::Result<()> {
-        let endpoint = Endpoint::start().await?;
+        let (endpoint, subject, target) = self.measured(100).await?;
         endpoint.withhold_code();
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
         subject
             .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
             .await?;
@@ -86,9 +81,7 @@ impl Bench<'_> {
         );
         drop(subject);
 
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
+        let (endpoint, subject, target) = self.measured(100).await?;
         subject
             .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
             .await?;
@@ -119,9 +112,7 @@ impl Bench<'_> {
     }
 
     async fn batched(&mut self) -> anyhow::Result<Row> {
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 100).await?;
+        let (endpoint, subject, target) = self.measured(100).await?;
         subject
             .subscribe_with(
                 &topic_id("measured"),

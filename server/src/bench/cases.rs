@@ -181,10 +181,19 @@ impl<'a> Bench<'a> {
             .await
     }
 
-    pub(super) async fn end_to_end(&mut self, concurrency: usize) -> anyhow::Result<Row> {
+    /// An endpoint, and a server of ours with a topic that is sent so many events a request.
+    pub(super) async fn measured(
+        &mut self,
+        batch: usize,
+    ) -> anyhow::Result<(Endpoint, Subject, Target)> {
         let endpoint = Endpoint::start().await?;
         let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
+        let target = subject.topic("measured", batch).await?;
+        Ok((endpoint, subject, target))
+    }
+
+    pub(super) async fn end_to_end(&mut self, concurrency: usize) -> anyhow::Result<Row> {
+        let (endpoint, subject, target) = self.measured(1).await?;
         subject
             .subscribe(&topic_id("measured"), "one", endpoint.address, "thread/")
             .await?;
@@ -212,9 +221,7 @@ impl<'a> Bench<'a> {
     }
 
     async fn fan_out(&mut self) -> anyhow::Result<()> {
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
+        let (endpoint, subject, target) = self.measured(1).await?;
         for number in 0..10 {
             let name = format!("sub-{number}");
             subject
@@ -239,9 +246,7 @@ impl<'a> Bench<'a> {
 
     /// At 200 events/s, and at half of what saturates it.
     async fn latency(&mut self) -> anyhow::Result<()> {
-        let endpoint = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
+        let (endpoint, subject, target) = self.measured(1).await?;
         subject
             .subscribe(&topic_id("measured"), "one", endpoint.address, "")
             .await?;
@@ -318,11 +323,9 @@ impl<'a> Bench<'a> {
     }
 
     async fn nine_of_ten(&mut self, with_dead: bool) -> anyhow::Result<Row> {
-        let endpoint = Endpoint::start().await?;
+        let (endpoint, subject, target) = self.measured(1).await?;
         let dead = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
         let source = topic_id("measured");
-        let target = subject.topic("measured", 1).await?;
         if with_dead {
             subject.subscribe(&source, "dead", dead.address, "").await?;
             dead.answer(Answer::Hang);
@@ -352,10 +355,8 @@ impl<'a> Bench<'a> {
 
     /// The same load with and without 100,000 events that wait for their next attempt.
     async fn retry(&mut self) -> anyhow::Result<()> {
-        let endpoint = Endpoint::start().await?;
+        let (endpoint, subject, target) = self.measured(1).await?;
         let failing = Endpoint::start().await?;
-        let subject = Subject::start(&self.gridpost()).await?;
-        let target = subject.topic("measured", 1).await?;
         subject
             .subscribe(&topic_id("measured"), "one", endpoint.address, "")
             .await?;
