@@ -60,9 +60,14 @@ pub(super) async fn route(call: &Call<'_>, kind: IntakeKind) -> Answer {
             ok(ingress_body::keys(&found(call, &one()?)?.ingress.keys))
         }
         (&Method::POST, [_, "regeneratekey"]) => regenerate_key(call, &one()?).await,
-        (_, [_, "privateendpointconnections" | "privatelinkresources"]) => {
-            lists::of_private_links(call)
-        }
+        (
+            _,
+            [
+                _,
+                "privateendpointconnections" | "privatelinkresources",
+                below @ ..,
+            ],
+        ) => lists::of_private_links(call, below),
         (_, [] | [_]) => Err(call.not_allowed()),
         _ => Err(call.unknown_type()),
     }

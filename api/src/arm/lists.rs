@@ -16,12 +16,16 @@ pub(super) fn answer(call: &Call<'_>, all: Vec<Value>) -> Answer {
 /// The elements of one answer at most; the service allows `$top` as much, and our lists have no other bound.
 const PAGE: usize = 100;
 
-/// There are no private endpoints, so nothing is listed and none can be approved.
-pub(super) fn of_private_links(call: &Call<'_>) -> Answer {
-    if *call.method() == http::Method::GET {
-        return ok(json!({"value": []}));
+/// There are no private endpoints, so nothing is listed, none is found and none can be made or approved. `below` is what
+/// the path has behind the list.
+pub(super) fn of_private_links(call: &Call<'_>, below: &[&str]) -> Answer {
+    if *call.method() != http::Method::GET {
+        return Err(Refusal::not_implemented("A private endpoint connection"));
     }
-    Err(Refusal::not_implemented("A private endpoint connection"))
+    match below {
+        [] => ok(json!({"value": []})),
+        _ => Err(Refusal::no_route(&call.path)),
+    }
 }
 
 /// The same for what is costly to show: only what the answer holds is.

@@ -108,14 +108,12 @@ impl Call<'_> {
 
     async fn route_event_grid(&self) -> Answer {
         match self.address.words().first() {
-            Some(&"topics") if self.address.names.len() < 4 => {
-                entrances::route(self, IntakeKind::Topic).await
-            }
+            Some(&"topics") => entrances::route(self, IntakeKind::Topic).await,
             Some(&"domains") => entrances::route(self, IntakeKind::Domain).await,
             Some(&"systemtopics") if self.address.names.len() < 4 => {
                 system_topics::route(self).await
             }
-            Some(&("topics" | "systemtopics" | "eventsubscriptions")) => {
+            Some(&("systemtopics" | "eventsubscriptions")) => {
                 event_subscriptions::route(self).await
             }
             Some(&("locations" | "topictypes")) if self.address.scope.is_some() => {

@@ -172,8 +172,14 @@ async fn management_5_1_what_a_topic_cannot_be_is_refused_by_name() {
     let refused = manager.ask("PUT", TOPIC, identity).await;
     assert!(!refused.status.is_success(), "{refused:?}");
     let link = format!("{TOPIC}/privateEndpointConnections");
-    assert_eq!(manager.ask("PUT", &link, json!({})).await.status, 501);
     assert_eq!(manager.get(&link).await, json!({"value": []}));
+    for resource in [TOPIC, DOMAIN] {
+        let one = format!("{resource}/privateEndpointConnections/one");
+        for path in [&link, &one] {
+            assert_eq!(manager.ask("PUT", path, json!({})).await.status, 501);
+        }
+        assert_eq!(manager.ask("GET", &one, NOTHING).await.status, 404);
+    }
     // Nothing said of the schema keeps it.
     let again = manager.put(TOPIC, json!({"tags": {"a": "b"}})).await;
     assert_eq!(again["properties"]["inputSchema"], "CustomEventSchema");
