@@ -12,6 +12,7 @@ use gridpost_model::filter::advanced::{AdvancedFilter, Condition, OPERATORS, Ope
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::objects;
 use super::subscription_body::told;
 use crate::problem::Refusal;
 
@@ -76,7 +77,7 @@ pub(crate) fn read_filter(written: Value) -> Result<Filter, String> {
         }
     }
     let body: FilterBody =
-        serde_json::from_value(written).map_err(|error| format!("filter: {error}"))?;
+        objects::from_value(written).map_err(|error| format!("filter: {error}"))?;
     let mut filter = Filter::default();
     let patch = body.read().map_err(|refusal| refusal.told())?;
     patch.apply(&mut filter);

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::destination_body::{MappingBody, Secrets, count, read_attributes, shown_attributes};
+use super::objects;
 use crate::problem::Refusal;
 
 const NAME: &str = "destination.properties.queueName";
@@ -135,7 +136,7 @@ pub(super) fn parsed<T: for<'de> Deserialize<'de> + Default>(
     if properties.is_null() {
         return Ok(T::default());
     }
-    serde_json::from_value(properties)
+    objects::from_value(properties)
         .map_err(|error| Refusal::invalid_field("destination.properties", error.to_string()))
 }
 

@@ -33,6 +33,7 @@ mod groups;
 mod handler_body;
 mod ingress_body;
 mod lists;
+mod objects;
 mod providers;
 mod subscription_body;
 mod system_topics;
@@ -187,7 +188,7 @@ impl Call<'_> {
 
     /// The body as `T`; unknown fields do not matter.
     fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        objects::from_slice(&self.body).map_err(|error| {
             let message = format!(
                 "The request content was invalid and could not be deserialized: '{error}'."
             );

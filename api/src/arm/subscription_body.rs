@@ -10,7 +10,6 @@ use gridpost_grid::subscriptions::{
 };
 use gridpost_model::subscription::{DeadLetterDestination, DeliverySchema};
 use gridpost_model::{Destination, Filter, RetryPolicy, Timestamp};
-use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -47,7 +46,6 @@ struct Properties {
     #[serde(deserialize_with = "told")]
     expiration_time_utc: Option<Option<String>>,
     event_delivery_schema: Option<String>,
-    #[serde(deserialize_with = "object")]
     retry_policy: Option<RetryPolicyBody>,
     #[serde(deserialize_with = "told")]
     dead_letter_destination: Option<Option<DeadLetterBody>>,
@@ -74,23 +72,6 @@ struct DeadLetterBody {
 struct StorageBlob {
     resource_id: Option<String>,
     blob_container_name: Option<String>,
-}
-
-/// An object or nothing. Left to itself serde takes an array for an object: its first element for the first field.
-fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(value) if value.is_object() => {
-            T::deserialize(value).map(Some).map_err(D::Error::custom)
-        }
-        Some(_) => Err(D::Error::custom(
-            "an array or a value stands where an object belongs",
-        )),
-    }
 }
 
 /// Tells `null` (`Some(None)`) from a key that is not there (`None`).
@@ -237,6 +218,7 @@ impl DeadLetterBody {
 mod tests {
     use serde_json::json;
 
+    use super::super::objects;
     use super::*;
 
     fn put(properties: &Value) -> Result<SubscriptionSpec, Refusal> {
@@ -259,7 +241,7 @@ mod tests {
     fn an_array_is_no_retry_policy() {
         let read = |policy| {
             let body = json!({"properties": {"retryPolicy": policy}});
-            serde_json::from_value::<PutBody>(body).is_ok()
+            objects::from_value::<PutBody>(body).is_ok()
         };
         assert!(read(json!({"maxDeliveryAttempts": 5})));
         assert!(read(Value::Null));
