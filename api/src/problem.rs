@@ -137,7 +137,13 @@ impl Refusal {
 
     /// 413: the body is too large.
     pub fn too_large(limit: usize) -> Self {
-        let message = format!("The request content exceeds the maximum size of {limit} bytes.");
+        Self::too_much(format!(
+            "The request content exceeds the maximum size of {limit} bytes."
+        ))
+    }
+
+    /// 413: what the request asks for is too much.
+    fn too_much(message: String) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestContentTooLarge",
@@ -215,6 +221,7 @@ impl From<ManageError> for Refusal {
             ManageError::Invalid(invalid) => invalid.into(),
             ManageError::Conflict(message) => Self::new(StatusCode::CONFLICT, "Conflict", message),
             ManageError::NotFound(id) => Self::resource_not_found(&id),
+            error @ ManageError::TooLarge(_) => Self::too_much(error.to_string()),
             ManageError::NotStored(error) => {
                 tracing::warn!("a management change was not stored: {error}");
                 Self::not_stored()
@@ -242,6 +249,7 @@ impl From<SubscribeError> for Refusal {
             SubscribeError::InProgress(_) | SubscribeError::TooMany => {
                 Self::new(StatusCode::CONFLICT, "Conflict", message)
             }
+            SubscribeError::TooLarge(_) => Self::too_much(message),
             SubscribeError::NotStored(error) => {
                 tracing::warn!("an event subscription was not stored: {error}");
                 Self::not_stored()
@@ -403,6 +411,25 @@ mod tests {
         let body = body(refused).await;
         assert_eq!(body["error"]["code"], "RequestEntityTooLarge");
         assert_eq!(body["error"]["details"][0]["code"], "PayloadTooLarge");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_never_stored_is_not_to_be_retried() {
+        let too_large = || StoreError::TooLarge {
+            size_bytes: 9,
+            limit_bytes: 8,
+        };
+        for refusal in [
+            Refusal::from(ManageError::from(too_large())),
+            Refusal::from(SubscribeError::from(too_large())),
+        ] {
+            let refused = refusal.into_response();
+            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert!(!refused.headers().contains_key(header::RETRY_AFTER));
+            let error = body(refused).await["error"].take();
+            assert_eq!(error["code"], "RequestContentTooLarge");
+            assert!(error["message"].as_str().unwrap().contains("9 bytes"));
+        }
     }
 
     #[tokio::test]

@@ -69,9 +69,21 @@ pub enum ManageError {
     /// There is no such resource.
     #[error("The Resource '{0}' was not found.")]
     NotFound(ResourceId),
+    /// It is more than can be kept at once. It will be so next time.
+    #[error("The change is too large: {0}.")]
+    TooLarge(StoreError),
     /// Nothing was changed, because it could not be kept.
     #[error("the change was not stored")]
-    NotStored(#[from] StoreError),
+    NotStored(#[source] StoreError),
+}
+
+impl From<StoreError> for ManageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { .. } => Self::TooLarge(error),
+            error => Self::NotStored(error),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -66,9 +66,21 @@ pub enum SubscribeError {
         "Quota limit reached: a topic can have at most {SUBSCRIPTIONS_PER_SOURCE} event subscriptions."
     )]
     TooMany,
+    /// It is more than can be kept at once. It will be so next time.
+    #[error("The event subscription is too large: {0}.")]
+    TooLarge(StoreError),
     /// Nothing was changed, because it could not be kept.
     #[error("the event subscription was not stored")]
-    NotStored(#[from] StoreError),
+    NotStored(#[source] StoreError),
+}
+
+impl From<StoreError> for SubscribeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { .. } => Self::TooLarge(error),
+            error => Self::NotStored(error),
+        }
+    }
 }
 
 /// The service allows 500. An index of 10,000 still matches within microseconds and is rebuilt within milliseconds,
