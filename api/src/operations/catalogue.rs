@@ -76,7 +76,7 @@ metrics! {
         ["source", "event_subscription_name", "dead_letter_reason"]
         "Deliveries that became dead letters." "DeadLetteredCount";
     DROPPED = Counter "eventgrid_dropped_event_total" ["source", "event_subscription_name", "drop_reason"]
-        "Deliveries that went with their subscription, and dead letters that came into no blob." "DroppedEventCount";
+        "Deliveries that went with their subscription, and dead letters that came into no blob, were too old or too many." "DroppedEventCount";
     FILTERS_EVALUATED = Counter "eventgrid_advanced_filter_evaluation_total" ["source", "event_subscription_name"]
         "Advanced filters evaluated." "AdvancedFilterEvaluationCount";
 
