@@ -189,7 +189,10 @@ fn because(explained: &Explained) -> String {
         Fate::DeadLettered { reason, at, .. } => {
             format!("It became a dead letter at {at}: {}.", reason.as_str())
         }
-        Fate::Delivered => "It was delivered.".into(),
+        Fate::Delivered if explained.attempts.is_empty() => {
+            "The endpoint took it; the attempt is not remembered any more.".into()
+        }
+        Fate::Delivered => "The endpoint took it.".into(),
         Fate::Unknown => "It was tried. Too much waits or was given up here to find it: it waits, is a dead letter, or was delivered.".into(),
         Fate::Dropped => "It was dropped when the subscription failed.".into(),
     };
