@@ -233,7 +233,8 @@ fn failed(
                 .unwrap_or(answer.status.as_str());
             reason.replace([' ', '-', '\''], "")
         }
-        Outcome::Failed(_) => "Unknown".to_owned(),
+        // The words of the service end here; ours say why.
+        Outcome::Failed(failure) => format!("Unknown ({failure})"),
     };
     let message = format!(
         "Webhook validation handshake failed for {}. Http {method} request failed with response code {code}. For troublehooting, visit https://aka.ms/esvalidation. Activity id:{}, timestamp: {} (UTC).",
