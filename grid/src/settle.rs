@@ -344,6 +344,7 @@ pub(crate) async fn write_down(lane: Arc<Lane>) {
         };
         let batch = Arc::new(batch);
         writing.batch = Arc::clone(&batch);
+        let mut complained = false;
         while let Err(error) = write(&lane, &batch).await {
             if matches!(error, WriteError::NotStored(StoreError::Closed)) {
                 // Whatever was not written is still where it was, and will be tried again by the next process.
@@ -354,7 +355,10 @@ pub(crate) async fn write_down(lane: Arc<Lane>) {
                 lane.shared.calmer.notify_waiters();
                 return;
             }
-            warn!(lane = lane.id.0, %error, "outcomes of deliveries could not be written; trying again");
+            // A full disk fails every lane every second: one line of each tells of it.
+            if !std::mem::replace(&mut complained, true) {
+                warn!(lane = lane.id.0, %error, "outcomes of deliveries could not be written; trying again");
+            }
             lane.shared
                 .clock
                 .sleep_until(lane.shared.clock.now() + AGAIN)
