@@ -107,7 +107,10 @@ fn face(shown: &Value) -> String {
     let now = render::plain(&shown["now"]);
     let mut text = match shown["ahead"].as_str() {
         None | Some("PT0S") => format!("It is {now}."),
-        Some(ahead) => format!("It is {now}, {ahead} ahead of this machine."),
+        Some(ahead) => format!(
+            "It is {now}, {} ahead of this machine.",
+            render::span(ahead)
+        ),
     };
     if let Some(next) = shown["nextAlarm"].as_str() {
         text.push_str(&format!(" Something is due at {next}."));
@@ -180,7 +183,7 @@ mod tests {
         let shown = json!({ "now": "A", "ahead": "PT1H", "nextAlarm": "B" });
         assert_eq!(
             face(&shown),
-            "It is A, PT1H ahead of this machine. Something is due at B."
+            "It is A, 1h ahead of this machine. Something is due at B."
         );
         assert_eq!(face(&json!({ "now": "A", "ahead": "PT0S" })), "It is A.");
     }

@@ -4,9 +4,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use gridpost_model::time::{read_span, write_span};
 use gridpost_model::{Clock as _, Timestamp};
+use http::Method;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::render;
 use crate::certificates::Folder;
 use crate::client::Client;
 use crate::config::Config;
@@ -273,7 +277,11 @@ async fn reachable(client: &Client, holder: &str) -> Vec<Check> {
             "Restart the server to have both the same.",
         ));
     }
-    let now = SystemClock::default().now();
+    let clock = client.own(Method::GET, "clock", None).await;
+    let ahead = clock.map(|shown| ahead(&shown)).unwrap_or_default();
+    checks.extend(moved(ahead));
+    // A clock that was moved on stays so over a restart.
+    let now = SystemClock::default().now() + ahead;
     if now + SKEW < running.started {
         let found = "the server started in the future, by this machine's clock";
         checks.push(Check::trouble(
@@ -283,6 +291,23 @@ async fn reachable(client: &Client, holder: &str) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// How far a server's clock was moved on.
+fn ahead(clock: &Value) -> Duration {
+    let span = clock["ahead"]
+        .as_str()
+        .and_then(|text| read_span(text).ok());
+    span.unwrap_or_default()
+}
+
+fn moved(ahead: Duration) -> Option<Check> {
+    let found = format!(
+        "the server's is {} ahead of this machine's",
+        render::span(&write_span(ahead))
+    );
+    let advice = "Time was moved on with `gridpost clock advance`; a server with a new data folder has the time of its machine.";
+    (!ahead.is_zero()).then(|| Check::note("moved clock", found, advice))
 }
 
 fn port(address: SocketAddr) -> Check {
@@ -385,6 +410,15 @@ mod tests {
             "{checks:?}"
         );
         assert_eq!(super::folder(&config.data).finding, Finding::Note);
+    }
+
+    #[test]
+    fn a_clock_that_was_moved_on_is_told_of() {
+        let told = |span: &str| moved(ahead(&serde_json::json!({ "ahead": span })));
+        assert!(told("PT0S").is_none());
+        let check = told("PT26H").unwrap();
+        assert_eq!(check.finding, Finding::Note);
+        assert!(check.found.contains("1d 2h ahead"), "{}", check.found);
     }
 
     #[test]

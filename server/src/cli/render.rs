@@ -1,5 +1,8 @@
 //! How JSON from the server is shown to people.
 
+use std::time::Duration;
+
+use gridpost_model::time::read_span;
 use serde_json::Value;
 
 /// A webhook request as it looks on the wire.
@@ -29,6 +32,29 @@ pub(super) fn plain(value: &Value) -> String {
     }
 }
 
+/// A span of time as people say it, to the second: `1h 30m`. What is no span is shown as it is.
+pub(super) fn span(text: &str) -> String {
+    let Ok(span) = read_span(text) else {
+        return text.to_owned();
+    };
+    let seconds = span.saturating_add(Duration::from_millis(500)).as_secs();
+    let parts = [
+        (seconds / (24 * 3600), "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let said: Vec<_> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    match said.is_empty() {
+        true => "less than a second".to_owned(),
+        false => said.join(" "),
+    }
+}
+
 /// JSON on several lines.
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
@@ -48,6 +74,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_span_is_said_as_people_do() {
+        for (written, said) in [
+            ("PT1H", "1h"),
+            ("PT59M59.7167879S", "1h"),
+            ("PT59M58.4S", "59m 58s"),
+            ("PT36H0.5S", "1d 12h 1s"),
+            ("PT0.25S", "less than a second"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(span(written), said);
+        }
+    }
 
     #[test]
     fn a_request_looks_as_on_the_wire() {
