@@ -116,6 +116,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::MaxDeliveryAttemptsExceeded,
+        Self::TimeToLiveExceeded,
+        Self::UndeliverableDueToHttpBadRequest,
+        Self::UndeliverableDueToHttpUnauthorized,
+        Self::UndeliverableDueToHttpForbidden,
+        Self::UndeliverableDueToHttpRequestEntityTooLarge,
+    ];
+
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

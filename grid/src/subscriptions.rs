@@ -172,6 +172,13 @@ impl Grid {
             .cloned()
     }
 
+    /// Whether any source has an event subscription of this name, case aside.
+    pub fn has_event_subscription_named(&self, name: &str) -> bool {
+        let state = self.0.registry.read();
+        let mut sources = state.sources.values();
+        sources.any(|source| source.subscriptions.contains_key(&folded(name)))
+    }
+
     /// The event subscriptions of one source (or its system topic) or of all, as far as their sources lie in the scope;
     /// by source and name.
     pub fn event_subscriptions(

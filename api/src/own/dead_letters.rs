@@ -8,13 +8,14 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use gridpost_grid::dead_letter::DeadLetterId;
+use gridpost_grid::retry::Reason;
 use gridpost_grid::{DeadLetter, DeadLetterQuery};
 use gridpost_model::{ResourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::problem::{Problem, read_json};
-use crate::Shared;
+use crate::{Parts, Shared};
 
 /// How many stand on a page at most: each carries its event.
 const PAGE_LIMIT: usize = 1_000;
@@ -124,6 +125,7 @@ pub(super) async fn list(
         after: asked.after.as_deref().map(read_id).transpose()?,
         limit: Some(limit),
     };
+    check_names(&parts, &query).await?;
     let grid = parts.grid.clone();
     // A filter that fits little reads much of the table.
     let found = tokio::task::spawn_blocking(move || grid.dead_letter_page(&query)).await;
@@ -167,6 +169,7 @@ pub(super) async fn redrive(
         after: None,
         limit: asked.limit,
     };
+    check_names(&parts, &query).await?;
     match parts.grid.redrive(&query).await {
         Ok(redriven) => Ok(Json(Redriven { redriven })),
         Err(error) => Err(Problem::not_stored(&error)),
@@ -203,8 +206,45 @@ pub(super) async fn delete(
                 .to_owned(),
         ));
     }
+    check_names(&parts, &query).await?;
     match parts.grid.delete_dead_letters(&query).await {
         Ok(deleted) => Ok(Json(Deleted { deleted })),
+        Err(error) => Err(Problem::not_stored(&error)),
+    }
+}
+
+/// Refuses names that nothing has: they are misspelt, and finding nothing would look like success. Of a subscription that
+/// is deleted there may still be dead letters.
+async fn check_names(parts: &Parts, query: &DeadLetterQuery) -> Result<(), Problem> {
+    if let Some(reason) = &query.reason {
+        let mut all = Reason::ALL.iter().map(|known| known.as_str());
+        if !all.any(|known| known.eq_ignore_ascii_case(reason)) {
+            let all = Reason::ALL.map(Reason::as_str).join(", ");
+            return Err(Problem::bad_request(format!(
+                "'{reason}' is no reason of a dead letter; there are {all}."
+            )));
+        }
+    }
+    let Some(name) = &query.subscription else {
+        return Ok(());
+    };
+    if parts.grid.has_event_subscription_named(name) {
+        return Ok(());
+    }
+    let (grid, left) = (
+        parts.grid.clone(),
+        DeadLetterQuery {
+            subscription: Some(name.clone()),
+            limit: Some(1),
+            ..DeadLetterQuery::default()
+        },
+    );
+    match tokio::task::spawn_blocking(move || grid.dead_letters(&left)).await {
+        Ok(Ok(left)) if left.is_empty() => Err(Problem::bad_request(format!(
+            "There is no event subscription '{name}', and no dead letter of one."
+        ))),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Problem::not_stored(&error)),
         Err(error) => Err(Problem::not_stored(&error)),
     }
 }

@@ -203,6 +203,13 @@ pub(super) async fn put(
     }
     let fault: FaultIn = read_json(&body)?;
     let fault = fault.read(parts.clock.now())?;
+    if let Some(name) = &fault.subscription
+        && !parts.grid.has_event_subscription_named(name)
+    {
+        return Err(Problem::bad_request(format!(
+            "There is no event subscription '{name}': the fault would strike nothing."
+        )));
+    }
     let is_new = parts
         .grid
         .faults()

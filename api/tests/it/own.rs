@@ -211,6 +211,15 @@ async fn a_dead_letter_is_listed_and_brought_back() {
         (&json!(1), &json!(400))
     );
 
+    // What nothing is called is misspelt.
+    for unknown in ["subscription=text", "reason=TimeToLive"] {
+        let path = format!("dead-letters?{unknown}");
+        stack.own("GET", &path, "").await.json_of(400);
+        stack.own("DELETE", &path, "").await.json_of(400);
+    }
+    let misspelt = r#"{"subscription":"text"}"#;
+    let redriven = stack.own("POST", "dead-letters:redrive", misspelt).await;
+    redriven.json_of(400);
     // That all are meant has to be said, and nothing else with it.
     for unclear in [
         "dead-letters",

@@ -127,6 +127,7 @@ async fn faults_are_listed_replaced_and_cleared() {
     for (name, body) in [
         ("c", json!({ "fault": "status", "status": 200 })),
         ("not%20a%20name", json!({ "fault": "hang" })),
+        ("d", json!({ "fault": "hang", "subscription": "misspelt" })),
     ] {
         let path = format!("faults/{name}");
         let refused = world.client().own(Method::PUT, &path, Some(&body)).await;
