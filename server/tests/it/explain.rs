@@ -111,6 +111,7 @@ async fn section_3_4_and_3_5_explain_names_the_clause_that_refused_and_both_valu
         all.find(|one| one["name"] == name).unwrap()
     };
     assert_eq!(of("takes-all")["fate"], "delivered");
+    assert_eq!(of("takes-all")["because"], "The endpoint took it.");
     for case in &cases {
         names_the_clause(case, of(case.clause));
     }
