@@ -121,27 +121,28 @@ impl Asked {
         Ok(target)
     }
 
+    /// How long, in real time, the clock stands still for an attempt.
     fn patience(&self) -> Result<Duration, Problem> {
-        let patience = self.patience.as_ref().map(Span::read).transpose()?;
-        match patience {
-            Some(patience) if PATIENCE_LIMIT < patience => Err(Problem::bad_request(
-                "'patience' is at most 30 seconds of real time.",
-            )),
-            patience => Ok(patience.unwrap_or(PATIENCE)),
-        }
+        let beyond = "'patience' is at most 30 seconds of real time.";
+        real_time(self.patience.as_ref(), PATIENCE, PATIENCE_LIMIT, beyond)
+    }
+
+    /// How long, in real time, the call may take.
+    fn within(&self) -> Result<Duration, Problem> {
+        let beyond = "'within' is at most 25 seconds of real time.";
+        real_time(self.within.as_ref(), CALL_LIMIT, CALL_LIMIT, beyond)
     }
 }
 
-impl Asked {
-    /// How long, in real time, the call may take.
-    fn within(&self) -> Result<Duration, Problem> {
-        let within = self.within.as_ref().map(Span::read).transpose()?;
-        match within {
-            Some(within) if CALL_LIMIT < within => Err(Problem::bad_request(
-                "'within' is at most 25 seconds of real time.",
-            )),
-            within => Ok(within.unwrap_or(CALL_LIMIT)),
-        }
+fn real_time(
+    asked: Option<&Span>,
+    usual: Duration,
+    limit: Duration,
+    beyond: &'static str,
+) -> Result<Duration, Problem> {
+    match asked.map(Span::read).transpose()? {
+        Some(span) if limit < span => Err(Problem::bad_request(beyond)),
+        span => Ok(span.unwrap_or(usual)),
     }
 }
 
