@@ -325,7 +325,6 @@ async fn remove(
 #[cfg(test)]
 mod tests {
     use gridpost_model::Filter;
-    use gridpost_store::Options;
 
     use super::*;
     use crate::testing;
@@ -387,9 +386,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_all_lanes_go_and_are_counted_for_their_subscriptions() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(testing::StoppedClock(Timestamp::EPOCH));
-        let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
+        let (_folder, store) = testing::store();
         testing::bury(&store, 1, 0..4).await;
         testing::bury(&store, 2, 2..6).await;
         let topics = Topics::default();

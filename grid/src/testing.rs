@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gridpost_model::subscription::{DeliverySchema, EventSubscription, LaneId, ProvisioningState};
 use gridpost_model::time::Sleep;
 use gridpost_model::{Chance, Clock, Event, EventSchema, Filter, RetryPolicy, Timestamp};
-use gridpost_store::{Partition, Store, StoreError, Txn};
+use gridpost_store::{Options, Partition, Store, StoreError, Txn};
 
 use crate::dead_letter::{DEAD_LETTERS, DeadLetterRow};
 use crate::kept::KeptEvent;
@@ -75,6 +75,14 @@ pub(crate) fn subscription(lane: u64, filter: Filter) -> EventSubscription {
         created: Timestamp::EPOCH,
         updated: Timestamp::EPOCH,
     }
+}
+
+/// An empty store, which goes with its folder. Its clock stands at the beginning of time.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(StoppedClock(Timestamp::EPOCH));
+    let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
+    (folder, store)
 }
 
 /// Puts dead letters of a lane, one for each of these minutes: `e7` was published and given up in minute 7.

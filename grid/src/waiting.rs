@@ -359,7 +359,7 @@ pub(crate) fn ages(
 
 #[cfg(test)]
 mod tests {
-    use gridpost_store::{Key as _, Options, Store, Txn};
+    use gridpost_store::{Key as _, Txn};
 
     use super::*;
     use crate::testing;
@@ -449,9 +449,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_is_bounded_in_bytes_and_the_next_one_goes_on_behind_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(testing::StoppedClock(Timestamp::EPOCH));
-        let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
+        let (_folder, store) = testing::store();
         let change = |txn: &mut Txn<'_>| {
             for number in 0..5 {
                 let event = Event {

@@ -135,10 +135,7 @@ impl Rows<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use gridpost_model::Filter;
-    use gridpost_store::{Options, Store};
 
     use super::*;
     use crate::testing;
@@ -149,9 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn dead_letters_are_sought_from_the_newest_and_a_bound_that_was_hit_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(testing::StoppedClock(Timestamp::EPOCH));
-        let (store, _) = Store::open(Options::new(folder.path(), clock)).unwrap();
+        let (_folder, store) = testing::store();
         testing::bury(&store, 1, 0..10).await;
         let (snapshot, subscription) = (
             store.snapshot(),
