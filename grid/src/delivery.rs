@@ -25,6 +25,7 @@ use crate::lane::{Lane, Shared};
 use crate::metrics::{Metrics, Pending, Topics};
 use crate::outbound::Client;
 use crate::tail::{Activity, Attempted, Tail, What};
+use crate::tap::Taps;
 use crate::tokens::Tokens;
 use crate::waiting;
 use crate::{OpenError, Settings, orphans};
@@ -58,6 +59,7 @@ impl Delivery {
             spawn: Arc::clone(&settings.spawn),
             limits: settings.limits.clone(),
             tail: Tail::new(),
+            taps: Taps::default(),
             alarm: Alarm::default(),
             faults: Faults::default(),
             unwritten: Unwritten::default(),
@@ -437,6 +439,7 @@ impl Delivery {
         if self.shared.tail.is_listened() {
             self.tell_accepted(events);
         }
+        self.shared.taps.tell(events);
         let mut by_lane = ByLane::new();
         for (index, event) in (0..).zip(events) {
             by_lane.extend(event.lanes.iter().map(|lane| (*lane, index)));

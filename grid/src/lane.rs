@@ -31,6 +31,7 @@ use crate::recent::{SUCCESSES, Sampler};
 use crate::retry::{Outcome, Reason, Verdict};
 use crate::settle::{self, Change};
 use crate::tail::{Attempted, Tail};
+use crate::tap::Taps;
 use crate::tokens::Tokens;
 use crate::trace::Tracing;
 use crate::waiting::{self, WaitingKey};
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) spawn: Spawn,
     pub(crate) limits: Limits,
     pub(crate) tail: Tail,
+    pub(crate) taps: Taps,
     pub(crate) alarm: Alarm,
     pub(crate) faults: Faults,
     pub(crate) unwritten: Unwritten,

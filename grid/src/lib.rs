@@ -51,6 +51,7 @@ pub mod storage;
 pub mod subscriptions;
 pub mod system_topics;
 pub mod tail;
+pub mod tap;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
