@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) agenda: Arc<Agenda>,
     pub(crate) metrics: Counters,
     pub(crate) identity_keys: identity::keys::Keys,
+    pub(crate) live: Arc<chat::live::Hub>,
     /// Held while resources or numbers are changed: such changes are rare, and what is in memory must follow them in order.
     pub(crate) managing: Mutex<()>,
 }
@@ -99,12 +100,14 @@ impl Comms {
             agenda,
             metrics,
             identity_keys,
+            live: Arc::default(),
             managing,
         };
         let inner = Arc::new(inner);
         inner
             .carrier
             .start(CarrierInbox::new(Arc::downgrade(&inner)));
+        chat::live::start(&inner);
         agenda::start(&inner);
         Ok(Self(inner))
     }

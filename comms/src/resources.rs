@@ -351,6 +351,7 @@ impl Comms {
             .await
             .map_err(WriteError::into_inner)?;
         self.0.registry.remove_service(id);
+        self.0.live.all_look_again();
         Ok(true)
     }
 

@@ -10,6 +10,7 @@ pub mod create;
 pub(crate) mod due;
 pub mod error;
 pub(crate) mod events;
+pub mod live;
 pub mod message;
 pub mod messages;
 pub mod participants;

@@ -7,6 +7,7 @@ use gridpost_store::Scan;
 
 use crate::chat::announce::What;
 use crate::chat::error::ChatError;
+use crate::chat::live;
 use crate::chat::message::ReadReceipt;
 use crate::chat::participants::page_of;
 use crate::chat::rights::Act;
@@ -45,8 +46,9 @@ impl Chat<'_> {
     /// could be kept.
     pub async fn read(&self, thread: &str, message: u64) -> Result<(), ChatError> {
         self.may(Act::TakePart)?;
+        let in_thread = thread;
         let thread = thread.to_owned();
-        self.change(move |scene, user| {
+        let new = self.change(move |scene, user| {
             let resource = scene.resource();
             let (found, member) = thread_of(scene.txn, resource, &thread, user)?;
             check_size(&found)?;
@@ -58,16 +60,20 @@ impl Chat<'_> {
             let key = (resource, thread.as_str(), user.as_str());
             let before = scene.txn.get(&tables::READ_RECEIPTS, key)?;
             if before.is_some_and(|before| message <= before.message) {
-                return Ok(());
+                return Ok(None);
             }
             let receipt = ReadReceipt {
                 reader: user.clone(),
                 message,
                 at: scene.now,
             };
-            Ok(scene.txn.put(&tables::READ_RECEIPTS, key, &receipt)?)
-        })
-        .await
+            scene.txn.put(&tables::READ_RECEIPTS, key, &receipt)?;
+            Ok(Some(receipt))
+        });
+        if let Some(receipt) = new.await? {
+            live::tell_read(self.inner, self.service, in_thread, &receipt);
+        }
+        Ok(())
     }
 
     /// Says that the user is typing.

@@ -31,6 +31,7 @@ impl Comms {
         id: &UserId,
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
+        let listener = id;
         let id = id.clone();
         let now = self.0.settings.clock.now();
         let mut wake = Wake::new(&self.0.agenda, service.partition());
@@ -44,6 +45,7 @@ impl Comms {
             })
             .await
             .map_err(WriteError::<StoreError>::into_inner)?;
+        self.0.live.look_again(listener);
         Ok(())
     }
 

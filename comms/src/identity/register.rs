@@ -175,6 +175,7 @@ impl Comms {
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
         let seal = rows::fresh_seal(&*self.0.settings.chance);
+        let listener = id;
         let id = id.clone();
         self.0
             .store
@@ -186,6 +187,7 @@ impl Comms {
             })
             .await
             .map_err(WriteError::<IdentityError>::into_inner)?;
+        self.0.live.look_again(listener);
         Ok(())
     }
 

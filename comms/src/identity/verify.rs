@@ -24,6 +24,8 @@ pub struct User {
     pub scopes: Scopes,
     /// When the token ends.
     pub expires: Timestamp,
+    /// What the token was sealed with: another seal of its identity ends it.
+    pub seal: Box<str>,
 }
 
 impl User {
@@ -77,7 +79,7 @@ impl Comms {
         let identity = snapshot
             .get(&tables::IDENTITIES, resource.partition(), rows::key(&id))?
             .ok_or(BadToken::Revoked)?;
-        if claims.seal != Some(identity.seal) {
+        if claims.seal.as_ref() != Some(&identity.seal) {
             return Err(BadToken::Revoked);
         }
         Ok(User {
@@ -85,7 +87,27 @@ impl Comms {
             resource,
             scopes: claims.scopes,
             expires,
+            seal: identity.seal,
         })
+    }
+
+    /// Whether the token of a user that was seen before is good still.
+    ///
+    /// # Errors
+    /// It is not, or the identity cannot be read.
+    pub fn check_again(&self, user: &User) -> Result<(), BadToken> {
+        if user.expires <= self.0.settings.clock.wall() {
+            return Err(BadToken::Expired);
+        }
+        let resource = self.0.registry.service_with(user.id.resource());
+        let resource = resource.ok_or(BadToken::Unknown)?;
+        let snapshot = self.0.store.snapshot();
+        let key = rows::key(&user.id);
+        let identity = snapshot.get(&tables::IDENTITIES, resource.partition(), key)?;
+        match identity {
+            Some(identity) if identity.seal == user.seal => Ok(()),
+            _ => Err(BadToken::Revoked),
+        }
     }
 
     /// Whether there is such an identity.

@@ -23,6 +23,7 @@ async fn user(world: &World) -> User {
         resource: dev,
         scopes: "chat".parse::<Scopes>().unwrap(),
         expires: Timestamp::FAR_FUTURE,
+        seal: "".into(),
     }
 }
 

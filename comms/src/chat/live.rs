@@ -1,0 +1,181 @@
+//! Chat as it happens, for users who listen.
+//!
+//! Promise: a listener is told what concerns its user once that is kept, in the order it was kept, and nothing after
+//! its token ended. Nobody waits for a slow listener: it is let go, and must list what it missed. While nobody listens,
+//! the change of a thread costs what it cost before.
+//! Not here: sockets and streams (`api`), what the events say (`events`).
+
+mod hub;
+mod presence;
+
+use std::sync::Arc;
+
+use gridpost_grid::tap::Tap;
+use gridpost_model::Event;
+
+use crate::identity::{BadToken, Scope, User};
+use crate::resources::EventShape;
+use crate::{Comms, Inner};
+use hub::{Ear, Took};
+
+pub(crate) use hub::Hub;
+pub(crate) use presence::tell_read;
+
+/// Listeners at once, of all resources: each may hold a socket that is counted nowhere else, and the store and
+/// deliveries need files too.
+pub const MOST_LISTENERS: usize = 4_096;
+
+/// Listeners of one user at once: the devices and windows of somebody with many, but not a loop that forgets to close.
+pub const MOST_OF_ONE_USER: usize = 16;
+
+/// Events that wait for one listener: a busy thread's burst. Whoever is further behind reads faster by listing.
+pub const MOST_WAITING: usize = 256;
+
+/// Bytes of them: some thirty of the longest messages, so that listeners who sleep do not fill the memory.
+pub const MOST_WAITING_BYTES: usize = 1 << 20;
+
+/// What only subscriptions hear that name it: in today's shape each has a twin of another name.
+const TWINS: &str = "Microsoft.Communication.ChatMember";
+
+/// Why nobody can listen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeard {
+    /// The token's scopes do not reach so far.
+    #[error("the token is not for chat")]
+    Forbidden,
+    /// The user has as many as it may.
+    #[error("A user listens at most {MOST_OF_ONE_USER} times at once.")]
+    TooManyOfUser,
+    /// There are as many as there may be.
+    #[error("There are {MOST_LISTENERS} listeners already.")]
+    TooMany,
+}
+
+/// What a listener hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// Something happened.
+    Event(Arc<Event>),
+    /// It is over.
+    End(End),
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The token's time is over.
+    Expired,
+    /// The token was revoked, or its user or resource is gone.
+    Revoked,
+    /// The listener fell behind; what happened since is to be listed.
+    TooSlow,
+}
+
+/// Somebody who listens, until it is dropped.
+pub struct Listening {
+    comms: Comms,
+    user: User,
+    ear: Arc<Ear>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+/// Lets the hub hear of what is kept.
+pub(crate) fn start(inner: &Arc<Inner>) {
+    inner.live.settle_in(inner);
+    inner.grid.tap(Arc::clone(&inner.live) as Arc<dyn Tap>);
+}
+
+impl Comms {
+    /// Listens from now on, for a user whose token was just seen to be good.
+    ///
+    /// # Errors
+    /// The token is not for chat, or too many listen.
+    pub fn listen(&self, user: User) -> Result<Listening, NotHeard> {
+        if !user.may(Scope::ChatJoinLimited) {
+            return Err(NotHeard::Forbidden);
+        }
+        let ear = self.0.live.add(&user)?;
+        Ok(Listening {
+            comms: self.clone(),
+            user,
+            ear,
+        })
+    }
+}
+
+impl Listening {
+    /// Whose it is.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// What happens next.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            let took = self.ear.take();
+            // Asked every time: a revocation counts from its transaction on, however its news travels.
+            if let Err(end) = self.check() {
+                return Heard::End(end);
+            }
+            match took {
+                Took::Event(event) if self.is_twin(&event) => (),
+                Took::Event(event) => return Heard::Event(event),
+                Took::FellBehind => return Heard::End(End::TooSlow),
+                Took::Nothing => self.wait().await,
+            }
+        }
+    }
+
+    /// Whether the token is good still.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check(&self) -> Result<(), End> {
+        match self.comms.check_again(&self.user) {
+            Ok(()) => Ok(()),
+            Err(BadToken::Expired) => Err(End::Expired),
+            // Who cannot be looked up is not told anything either.
+            Err(BadToken::Unknown | BadToken::Revoked | BadToken::NotRead(_)) => Err(End::Revoked),
+        }
+    }
+
+    /// Goes on with another token of the same user; tells whether it is one.
+    pub fn renew(&mut self, user: User) -> bool {
+        let is_same = user.id == self.user.id && user.may(Scope::ChatJoinLimited);
+        if is_same {
+            self.user = user;
+        }
+        is_same
+    }
+
+    /// Until there is something to look at, or the token ends.
+    async fn wait(&self) {
+        let clock = &self.comms.0.settings.clock;
+        let left = self.user.expires.since(clock.wall());
+        tokio::select! {
+            () = self.ear.changed() => (),
+            () = clock.doze_until(clock.now() + left) => (),
+        }
+    }
+
+    fn is_twin(&self, event: &Event) -> bool {
+        event.event_type.starts_with(TWINS)
+            && self
+                .comms
+                .0
+                .registry
+                .service_with(self.user.id.resource())
+                .is_some_and(|service| service.event_shape() == EventShape::Current)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.comms.0.live.remove(&self.user.id, &self.ear);
+    }
+}
