@@ -2,7 +2,9 @@
 //!
 //! Promise: every URL we hand out begins with the scheme and the host that the asking client used.
 
+use std::any::Any;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Uri, request};
 
@@ -17,6 +19,11 @@ pub struct Caller {
     /// With or without TLS.
     pub scheme: Scheme,
 }
+
+/// A connection's place among those that may be open. The listener puts it into the extensions of a request that asks
+/// for another protocol; whoever goes on with the connection keeps it as long.
+#[derive(Clone)]
+pub struct Place(pub Arc<dyn Any + Send + Sync>);
 
 /// The scheme of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

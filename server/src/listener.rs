@@ -23,8 +23,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use gridpost_api::origin::{Caller, Scheme};
-use http::Request;
+use gridpost_api::origin::{Caller, Place, Scheme};
+use http::{Request, header};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -257,7 +257,7 @@ fn is_peers_fault(error: &std::io::Error) -> bool {
 }
 
 impl<S: Surfaces> Line<S> {
-    async fn answer(&self, stream: TcpStream, address: IpAddr, _permit: OwnedSemaphorePermit) {
+    async fn answer(&self, stream: TcpStream, address: IpAddr, permit: OwnedSemaphorePermit) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         // What the system has to send counts too: it gives up a client that takes nothing of it.
@@ -271,17 +271,18 @@ impl<S: Surfaces> Line<S> {
             _ = closed.wait_for(|closed| *closed) => return,
         };
         let caller = |scheme| Caller { address, scheme };
+        let place = Place(Arc::new(permit));
         if !secure {
-            return self.converse(stream, caller(Scheme::Http)).await;
+            return self.converse(stream, caller(Scheme::Http), place).await;
         }
         match tokio::time::timeout(self.handshake_within, self.tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.converse(stream, caller(Scheme::Https)).await,
+            Ok(Ok(stream)) => self.converse(stream, caller(Scheme::Https), place).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed: {error}"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn converse<I>(&self, stream: I, caller: Caller)
+    async fn converse<I>(&self, stream: I, caller: Caller, place: Place)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -290,10 +291,12 @@ impl<S: Surfaces> Line<S> {
         let surface = Surface {
             surfaces: self.surfaces.clone(),
             caller,
+            place,
             begun: Arc::clone(&begun),
             unread: Arc::clone(&unread),
         };
-        let connection = self.http.serve_connection(TokioIo::new(stream), surface);
+        let io = TokioIo::new(stream);
+        let connection = self.http.serve_connection_with_upgrades(io, surface);
         let mut connection = std::pin::pin!(connection);
         let mut interruptions = self.interruptions();
         loop {
@@ -425,6 +428,7 @@ impl hyper::body::Body for Patient {
 struct Surface<S> {
     surfaces: S,
     caller: Caller,
+    place: Place,
     begun: Arc<AtomicBool>,
     unread: Arc<Unread>,
 }
@@ -438,6 +442,9 @@ impl<S: Surfaces> hyper::service::Service<Request<Incoming>> for Surface<S> {
         self.begun.store(true, Ordering::Relaxed);
         let mut request = request.map(|body| Body::new(Patient::new(body)));
         request.extensions_mut().insert(self.caller);
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(self.place.clone());
+        }
         let answer = self.surfaces.clone().call(request);
         let unread = Arc::clone(&self.unread);
         Box::pin(async move { answer.await.map(|response| unread.give(response)) })

@@ -6,10 +6,13 @@
 //! Source: reference communication-services 7.
 
 mod body;
+mod cors;
+mod live;
 mod messages;
 mod page;
 mod participants;
 mod presence;
+mod push;
 mod threads;
 
 use axum::Router;
@@ -20,7 +23,7 @@ use gridpost_comms::chat::ChatError;
 use http::StatusCode;
 
 use crate::Shared;
-use crate::auth::user_token::{UserCall, forbidden};
+use crate::auth::user_token::forbidden;
 use crate::communication::{Refusal, echo_request_id};
 
 /// Everything below `/chat`.
@@ -50,20 +53,12 @@ pub fn routes() -> Router<Shared> {
             get(presence::receipts).post(presence::read),
         )
         .route(&below("typing"), post(presence::typing))
-        .route("/chat/config/realTimeNotifications", get(real_time))
         .route("/chat", any(unknown))
         .route("/chat/{*below}", any(unknown))
+        .merge(live::routes())
+        .merge(push::routes())
+        .layer(from_fn(cors::layer))
         .layer(from_fn(echo_request_id))
-}
-
-/// Where the JavaScript client would find the push service behind its real-time notifications.
-async fn real_time(_: UserCall) -> Refusal {
-    Refusal::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "NotSupported",
-        "Real-time notifications of chat clients are not supported by this version of Gridpost. Subscribe to the \
-         chat events instead; docs/parity.md lists what is missing.",
-    )
 }
 
 async fn unknown(request: Request) -> Refusal {

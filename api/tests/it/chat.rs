@@ -423,13 +423,6 @@ async fn section_7_bad_values_are_refused_with_their_reason() {
             404,
             "The chat thread does not exist.",
         ),
-        (
-            "GET",
-            "config/realTimeNotifications".into(),
-            Value::Null,
-            501,
-            "Real-time notifications",
-        ),
         ("POST", at("images"), json!({}), 501, "docs/parity.md"),
     ];
     for (method, path, body, status, reason) in table {

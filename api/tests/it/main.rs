@@ -8,6 +8,7 @@ mod chat_rights;
 mod delivery_options;
 mod domains;
 mod identity;
+mod live;
 mod manager;
 mod metrics;
 mod own;

@@ -15,10 +15,12 @@ mod explain;
 mod faults;
 mod http;
 mod life;
+mod live;
 mod main_job;
 #[path = "../../../grid/tests/handlers/process.rs"]
 #[expect(dead_code, reason = "outages of peers are tested in `grid`")]
 mod process;
+mod push;
 mod retries;
 mod sms;
 mod subscriptions;

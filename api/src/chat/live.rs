@@ -1,0 +1,183 @@
+//! `GET /chat/live`: a user's chat as it happens, as a WebSocket or as server-sent events. Ours; the service has none.
+//!
+//! Promise: what is told is what a webhook would get, and only what concerns the user of the token. Whoever is let go
+//! hears why. Nobody who listens holds a server that closes.
+//! Not here: who is told of what (`comms::chat::live`), the service's own push (`push`). Documented in docs/chat.md.
+
+mod socket;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::response::Response;
+use axum::routing::get;
+use gridpost_comms::chat::live::{End, Heard, Listening, NotHeard};
+use gridpost_comms::identity::User;
+use gridpost_model::{Event, Timestamp};
+use http::request::Parts as Head;
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use crate::Shared;
+use crate::auth::user_token::forbidden;
+use crate::communication::Refusal;
+use socket::WaitingRoom;
+
+pub(super) use socket::say;
+
+/// How often we show that we are there, when nothing happens: below the minute after which proxies give up.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// `/chat/live`.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/chat/live", get(listen))
+        .layer(Extension(WaitingRoom::default()))
+}
+
+async fn listen(
+    State(parts): State<Shared>,
+    Extension(room): Extension<WaitingRoom>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    head: Head,
+) -> Result<Response, Refusal> {
+    match upgrade {
+        Ok(upgrade) => socket::open(&parts, &room, upgrade, &head),
+        Err(rejection) if head.headers.contains_key(header::UPGRADE) => {
+            Err(Refusal::bad_request(rejection.body_text()))
+        }
+        Err(_) => stream::open(&parts, &head),
+    }
+}
+
+/// What a user hears, with the signs of life in between.
+pub(super) struct Feed {
+    parts: Shared,
+    listening: Listening,
+    quiet_until: Timestamp,
+}
+
+/// What comes next.
+pub(super) enum Beat {
+    /// Something happened.
+    Event(Arc<Event>),
+    /// Nothing happened for a while.
+    SignOfLife,
+    /// It is over.
+    Over(Over),
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Expired,
+    Revoked,
+    TooSlow,
+    Closing,
+}
+
+impl Over {
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "TokenExpired",
+            Self::Revoked => "TokenRevoked",
+            Self::TooSlow => "TooSlow",
+            Self::Closing => "ServerClosing",
+        }
+    }
+
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::Expired => "The token has expired.",
+            Self::Revoked => "The token was revoked, or its user is gone.",
+            Self::TooSlow => "Events came faster than they were read. List what was missed.",
+            Self::Closing => "The server is closing.",
+        }
+    }
+}
+
+impl Feed {
+    /// Listens from now on.
+    pub(super) fn open(parts: &Shared, user: User) -> Result<Self, NotHeard> {
+        Ok(Self {
+            listening: parts.comms.listen(user)?,
+            quiet_until: parts.clock.now() + SIGN_OF_LIFE,
+            parts: Arc::clone(parts),
+        })
+    }
+
+    pub(super) fn user(&self) -> &User {
+        self.listening.user()
+    }
+
+    /// Goes on with a newer token of the same user.
+    pub(super) fn renew(&mut self, user: User) -> bool {
+        self.listening.renew(user)
+    }
+
+    /// Can be given up at any moment; nothing is lost by it.
+    pub(super) async fn next(&mut self) -> Beat {
+        tokio::select! {
+            heard = self.listening.next() => match heard {
+                Heard::Event(event) => Beat::Event(event),
+                Heard::End(end) => Beat::Over(end.into()),
+            },
+            () = self.parts.closing.begun() => Beat::Over(Over::Closing),
+            () = self.parts.clock.doze_until(self.quiet_until) => {
+                self.quiet_until = self.parts.clock.now() + SIGN_OF_LIFE;
+                // A revocation whose news were lost with its client is noticed here at the latest.
+                self.listening.check().map_or_else(|end| Beat::Over(end.into()), |()| Beat::SignOfLife)
+            }
+        }
+    }
+}
+
+impl From<End> for Over {
+    fn from(end: End) -> Self {
+        match end {
+            End::Expired => Self::Expired,
+            End::Revoked => Self::Revoked,
+            End::TooSlow => Self::TooSlow,
+        }
+    }
+}
+
+impl From<NotHeard> for Refusal {
+    fn from(not_heard: NotHeard) -> Self {
+        match not_heard {
+            NotHeard::Forbidden => forbidden(),
+            NotHeard::TooManyOfUser | NotHeard::TooMany => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                not_heard.to_string(),
+            ),
+        }
+    }
+}
+
+/// The first thing a listener hears: from now on nothing is missed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    user: &'a str,
+    expires_on: Timestamp,
+}
+
+impl<'a> Ready<'a> {
+    fn text(feed: &'a Feed, r#type: Option<&'static str>) -> String {
+        let ready = Self {
+            r#type,
+            user: feed.user().id.as_str(),
+            expires_on: feed.user().expires,
+        };
+        serde_json::to_string(&ready).unwrap_or_default()
+    }
+}
