@@ -5,6 +5,7 @@
 #[path = "../../../grid/tests/handlers/azurite.rs"]
 #[expect(dead_code, reason = "queues are tested in `grid`")]
 mod azurite;
+mod chat;
 mod cli;
 mod clock;
 mod cloud_events;
