@@ -6,6 +6,7 @@
 //! Source: reference communication-services 1, 3, 4.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -198,6 +199,8 @@ pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// How long the client should wait before it asks again.
+    wait: Option<Duration>,
 }
 
 impl Refusal {
@@ -207,6 +210,7 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            wait: None,
         }
     }
 
@@ -218,6 +222,18 @@ impl Refusal {
     /// 401: the credential is missing or wrong.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Denied", message)
+    }
+
+    /// 429: the next call passes after so long.
+    pub fn too_often(wait: Duration) -> Self {
+        Self {
+            wait: Some(wait),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                "Rate limit exceeded.",
+            )
+        }
     }
 
     /// 503: the store did not take the change; clients try again by themselves.
@@ -264,6 +280,11 @@ impl IntoResponse for Refusal {
                 headers.insert(header::RETRY_AFTER, seconds);
             }
             _ => (),
+        }
+        if let Some(wait) = self.wait {
+            // Whole seconds, of which clients wait each.
+            let seconds = wait.as_secs() + u64::from(0 < wait.subsec_nanos());
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
     }

@@ -315,6 +315,7 @@ impl From<IdentityError> for Refusal {
                 Self::new(StatusCode::NOT_FOUND, "IdentityNotFound", message)
             }
             IdentityError::BadName | IdentityError::BadObject => Self::bad_request(message),
+            IdentityError::TooOften(too_often) => Self::too_often(too_often.wait),
             IdentityError::NotStored(error) => Self::not_stored(&error),
             IdentityError::NotSigned(_) => Self::not_stored(&error),
         }

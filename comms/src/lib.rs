@@ -11,6 +11,7 @@ mod due;
 pub mod identity;
 pub mod metrics;
 pub mod numbers;
+mod rates;
 mod registry;
 pub mod resources;
 #[cfg(test)]
@@ -28,10 +29,12 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use metrics::Metrics;
 pub use numbers::{AssignError, Assignment};
+pub use rates::{RateLimits, TooOften};
 pub use resources::{CommunicationService, EventShape};
 
 use agenda::Agenda;
 use metrics::Counters;
+use rates::Limiters;
 use registry::Registry;
 use sms::carrier::{Carrier, CarrierInbox};
 
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Counters,
     pub(crate) identity_keys: identity::keys::Keys,
     pub(crate) live: Arc<chat::live::Hub>,
+    pub(crate) rates: Limiters,
     /// Held while resources or numbers are changed: such changes are rare, and what is in memory must follow them in order.
     pub(crate) managing: Mutex<()>,
 }
@@ -64,6 +68,8 @@ pub struct Settings {
     pub spawn: Spawn,
     /// `hostName` of every resource: `localhost:8480`.
     pub host_name: String,
+    /// How often clients may call.
+    pub rate_limits: RateLimits,
 }
 
 /// The services cannot start.
@@ -90,6 +96,7 @@ impl Comms {
         let identity_keys = identity::keys::Keys::load(&store)?;
         let agenda = Arc::new(Agenda::default());
         let metrics = Counters::default();
+        let rates = Limiters::new(settings.rate_limits);
         let managing = Mutex::default();
         let inner = Inner {
             store,
@@ -101,6 +108,7 @@ impl Comms {
             metrics,
             identity_keys,
             live: Arc::default(),
+            rates,
             managing,
         };
         let inner = Arc::new(inner);

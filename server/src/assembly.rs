@@ -115,7 +115,15 @@ impl Server {
         )?;
         let handsets = Handsets::open(store.clone(), Arc::clone(&sources.clock))
             .context("starting the built-in carrier")?;
-        let comms = open_comms(&running, &store, &grid, &handsets, &sources, &supervisor)?;
+        let comms = open_comms(
+            &config,
+            &running,
+            &store,
+            &grid,
+            &handsets,
+            &sources,
+            &supervisor,
+        )?;
         let provision = provision::provision(&config, &data, &grid, &comms, &*sources.chance);
         Box::pin(provision).await?;
 
@@ -349,6 +357,7 @@ fn outbound_settings(config: &Config, running: &Running) -> anyhow::Result<outbo
 }
 
 fn open_comms(
+    config: &Config,
     running: &Running,
     store: &Store,
     grid: &Grid,
@@ -367,6 +376,7 @@ fn open_comms(
         chance: Arc::clone(&sources.chance),
         spawn: spawn(supervisor),
         host_name,
+        rate_limits: config.rate_limits.limits(),
     };
     Comms::open(
         store.clone(),

@@ -15,9 +15,11 @@ use toml::{Table, Value};
 
 mod handlers;
 mod layers;
+mod rate_limits;
 
 pub use handlers::{AmqpConnection, FunctionConnection, Handlers, SecretSource, StorageConnection};
 use layers::{from_environment, overlay};
+pub use rate_limits::RateLimits;
 
 /// The documented defaults, as text.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -58,6 +60,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[principal]`
     pub principal: Principal,
+    /// `[rate_limits]`
+    pub rate_limits: RateLimits,
     /// `[handlers]`
     pub handlers: Handlers,
 }
@@ -518,6 +522,7 @@ impl Config {
         self.publish.check()?;
         self.outbound.check()?;
         self.dead_letters.check()?;
+        self.rate_limits.check()?;
         Ok(self)
     }
 

@@ -79,7 +79,103 @@ impl From<ChatError> for Refusal {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", message)
             }
             ChatError::Invalid { .. } => Self::bad_request(message),
+            ChatError::TooOften(too_often) => Self::too_often(too_often.wait),
             ChatError::NotStored(error) => Self::not_stored(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::response::IntoResponse as _;
+    use gridpost_comms::TooOften;
+    use gridpost_store::StoreError;
+    use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::auth::user_token::unauthorized;
+
+    #[tokio::test]
+    async fn section_7_every_declared_error_has_its_body() {
+        let wait = Duration::from_millis(1_001);
+        let not_allowed = "User is not allowed to perform specified action.";
+        let too_large =
+            "Read receipts and typing indicators are for threads of at most 20 participants.";
+        let not_stored = "The request could not be stored at this moment. Please retry.";
+        let invalid = ChatError::Invalid {
+            target: "topic",
+            message: "topic must not be empty.".into(),
+        };
+        let table: [(Refusal, u16, &str, &str); 8] = [
+            (
+                invalid.into(),
+                400,
+                "BadRequest",
+                "topic must not be empty.",
+            ),
+            (
+                unauthorized(),
+                401,
+                "Unauthorized",
+                "Request is not authorized.",
+            ),
+            (ChatError::Forbidden.into(), 403, "Forbidden", not_allowed),
+            (
+                ChatError::TooManyForPresence.into(),
+                403,
+                "Forbidden",
+                too_large,
+            ),
+            (
+                ChatError::NoThread.into(),
+                404,
+                "NotFound",
+                "The chat thread does not exist.",
+            ),
+            (
+                ChatError::NoMessage.into(),
+                404,
+                "NotFound",
+                "The chat message does not exist.",
+            ),
+            (
+                ChatError::from(TooOften { wait }).into(),
+                429,
+                "TooManyRequests",
+                "Rate limit exceeded.",
+            ),
+            (
+                ChatError::from(StoreError::NoSpace).into(),
+                503,
+                "ServiceUnavailable",
+                not_stored,
+            ),
+        ];
+        for (refusal, status, code, message) in table {
+            let response = refusal.into_response();
+            assert_eq!(response.status(), status, "{message}");
+            let header = |name| {
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+            };
+            let wait = match status {
+                429 | 503 => Some("2"),
+                _ => None,
+            };
+            assert_eq!(header(RETRY_AFTER), wait, "{message}");
+            assert_eq!(
+                header(WWW_AUTHENTICATE).is_some(),
+                status == 401,
+                "{message}"
+            );
+            let body = axum::body::to_bytes(response.into_body(), 1 << 10).await;
+            let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+            assert_eq!(body, json!({"error": {"code": code, "message": message}}));
         }
     }
 }

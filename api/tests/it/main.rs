@@ -13,6 +13,7 @@ mod manager;
 mod metrics;
 mod own;
 mod publish;
+mod rates;
 mod schemas;
 mod sinks;
 mod sms;

@@ -15,7 +15,7 @@ use gridpost_api::token::TokenKeys;
 use gridpost_api::{Parts, Profile, Tenant, surfaces};
 use gridpost_comms::resources::ServiceSpec;
 use gridpost_comms::sms::handsets::Handsets;
-use gridpost_comms::{Comms, CommunicationService};
+use gridpost_comms::{Comms, CommunicationService, RateLimits};
 use gridpost_grid::directory::SecretHash;
 use gridpost_grid::outbound::{self, Reach};
 use gridpost_grid::{Grid, Limits, Spawn};
@@ -83,6 +83,15 @@ impl Stack {
     }
 
     pub(crate) async fn start_as(profile: Profile) -> Self {
+        Self::start_with(profile, RateLimits::default()).await
+    }
+
+    /// A stack whose clients may call only so often.
+    pub(crate) async fn start_limited(rate_limits: RateLimits) -> Self {
+        Self::start_with(Profile::Development, rate_limits).await
+    }
+
+    async fn start_with(profile: Profile, rate_limits: RateLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = VirtualClock::at("2026-11-22T00:27:55Z".parse().unwrap());
         let ticking: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -132,6 +141,7 @@ impl Stack {
                 chance: Arc::clone(&chance),
                 spawn,
                 host_name: "localhost:8480".into(),
+                rate_limits,
             },
         )
         .unwrap();

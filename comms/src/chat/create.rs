@@ -16,6 +16,7 @@ use crate::chat::message::Content;
 use crate::chat::messages::put_message;
 use crate::chat::participants::{check_candidates, sort_out};
 use crate::chat::person::{Candidate, InvalidParticipant, Person};
+use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{
     self, Member, Retention, Thread, add_member, millis, of_millis, others, put_thread,
@@ -74,6 +75,7 @@ impl Chat<'_> {
         check_retention(new.retention)?;
         check_candidates(&new.participants)?;
         check_request_id(new.request_id.as_deref())?;
+        self.count(Call::CreateThread, "")?;
         self.change(move |scene, user| create(scene, user, new))
             .await
     }

@@ -2,6 +2,8 @@
 
 use gridpost_store::StoreError;
 
+use crate::rates::TooOften;
+
 /// Why a chat call was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
@@ -25,6 +27,9 @@ pub enum ChatError {
     /// Receipts and typing in a thread of more than 20 members.
     #[error("Read receipts and typing indicators are for threads of at most 20 participants.")]
     TooManyForPresence,
+    /// Too many calls.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// Nothing was kept.
     #[error("the chat was not stored")]
     NotStored(#[from] StoreError),

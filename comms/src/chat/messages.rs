@@ -11,6 +11,7 @@ use gridpost_store::Scan;
 use crate::chat::announce::{Said, What};
 use crate::chat::error::ChatError;
 use crate::chat::message::{Content, Kind, Message};
+use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{
     Member, Thread, members, millis, of_millis, others, put_thread, thread_of,
@@ -62,6 +63,7 @@ impl Chat<'_> {
         check_metadata(&draft.metadata)?;
         let name = draft.sender_display_name.as_deref();
         check_name("senderDisplayName", name.unwrap_or_default())?;
+        self.count_member(Call::Say, thread)?;
         let id = thread.to_owned();
         self.change(move |scene, user| send(scene, user, &id, draft))
             .await
@@ -81,6 +83,7 @@ impl Chat<'_> {
         self.may(Act::TakePart)?;
         let size = page_size(size)?;
         let window = self.window(thread)?;
+        self.count(Call::ListMessages, thread)?;
         let from = since.map_or(0, millis).max(window.from);
         let before = before.unwrap_or(u64::MAX).min(window.before);
         let scan = Scan::from((self.resource(), thread, from))
@@ -105,6 +108,7 @@ impl Chat<'_> {
     pub fn message(&self, thread: &str, id: u64) -> Result<Message, ChatError> {
         self.may(Act::TakePart)?;
         let window = self.window(thread)?;
+        self.count(Call::ReadMessage, thread)?;
         if !(window.from..window.before).contains(&id) {
             return Err(ChatError::NoMessage);
         }
@@ -123,6 +127,7 @@ impl Chat<'_> {
     pub async fn edit(&self, thread: &str, id: u64, edit: Edit) -> Result<(), ChatError> {
         self.may(Act::TakePart)?;
         edit.text.as_deref().map_or(Ok(()), check_text)?;
+        self.count_member(Call::Say, thread)?;
         let thread = thread.to_owned();
         self.change(move |scene, user| change(scene, user, &thread, id, Some(edit)))
             .await
@@ -134,6 +139,7 @@ impl Chat<'_> {
     /// There is no such message, somebody else said it, or nothing could be kept.
     pub async fn delete_message(&self, thread: &str, id: u64) -> Result<(), ChatError> {
         self.may(Act::TakePart)?;
+        self.count_member(Call::Say, thread)?;
         let thread = thread.to_owned();
         self.change(move |scene, user| change(scene, user, &thread, id, None))
             .await

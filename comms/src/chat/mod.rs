@@ -16,6 +16,7 @@ pub mod messages;
 pub mod participants;
 pub mod person;
 pub mod properties;
+mod rates;
 pub mod receipts;
 mod rights;
 pub mod thread;

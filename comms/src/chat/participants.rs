@@ -14,6 +14,7 @@ use crate::chat::error::ChatError;
 use crate::chat::message::Content;
 use crate::chat::messages::put_message;
 use crate::chat::person::{Candidate, InvalidParticipant, Person, Unfit};
+use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{
     MOST_MEMBERS, Member, Thread, add_member, members, millis, others, put_thread, remove_member,
@@ -40,6 +41,7 @@ impl Chat<'_> {
         self.may(Act::TakePart)?;
         let size = page_size(size)?;
         self.as_member(thread)?;
+        self.count(Call::ListParticipants, thread)?;
         let scan = Scan::prefix((self.resource(), thread));
         let partition = self.service.partition();
         let rows = self.snapshot().scan(&tables::MEMBERS, partition, scan)?;
@@ -63,6 +65,7 @@ impl Chat<'_> {
             return Err(ChatError::invalid("participants", message));
         }
         check_candidates(&named)?;
+        self.count_member(Call::ChangeParticipants, thread)?;
         let id = thread.to_owned();
         self.change(move |scene, user| add(scene, user, &id, named))
             .await
@@ -75,6 +78,7 @@ impl Chat<'_> {
     pub async fn remove(&self, thread: &str, whom: &str) -> Result<(), ChatError> {
         self.may(Act::ChangeParticipants)?;
         let whom: UserId = whom.parse().map_err(|_| no_participant())?;
+        self.count_member(Call::ChangeParticipants, thread)?;
         let id = thread.to_owned();
         self.change(move |scene, user| {
             let (thread, _) = thread_of(scene.txn, scene.resource(), &id, user)?;

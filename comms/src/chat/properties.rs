@@ -15,6 +15,7 @@ use crate::chat::due::{Due, Work};
 use crate::chat::error::ChatError;
 use crate::chat::message::Content;
 use crate::chat::messages::put_message;
+use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{
     Retention, Thread, members, millis, others, put_thread, thread_of, unlist_member,
@@ -55,7 +56,9 @@ impl Chat<'_> {
     /// There is no such thread, or the user is not in it.
     pub fn get(&self, id: &str) -> Result<Thread, ChatError> {
         self.may(Act::TakePart)?;
-        self.as_member(id).map(|(thread, _)| thread)
+        let (thread, _) = self.as_member(id)?;
+        self.count(Call::ReadThreads, id)?;
+        Ok(thread)
     }
 
     /// The user's threads, in order of their ids, from after one on; those in which something was said since then.
@@ -70,6 +73,7 @@ impl Chat<'_> {
     ) -> Result<Page<ThreadItem, String>, ChatError> {
         self.may(Act::TakePart)?;
         let size = page_size(size)?;
+        self.count(Call::ReadThreads, "")?;
         let snapshot = self.snapshot();
         let partition = self.service.partition();
         let user = (self.resource(), self.user.id.as_str());
@@ -111,6 +115,7 @@ impl Chat<'_> {
         self.may(Act::UpdateThread)?;
         change.topic.as_deref().map_or(Ok(()), check_topic)?;
         change.retention.map_or(Ok(()), check_retention)?;
+        self.count_member(Call::UpdateThread, id)?;
         let id = id.to_owned();
         self.change(move |scene, user| update(scene, user, &id, change))
             .await
@@ -122,6 +127,7 @@ impl Chat<'_> {
     /// The token does not reach so far, the user is not in the thread, or nothing could be kept.
     pub async fn delete(&self, id: &str) -> Result<(), ChatError> {
         self.may(Act::DeleteThread)?;
+        self.count(Call::DeleteThread, id)?;
         let id = id.to_owned();
         self.change(move |scene, user| {
             let (thread, _) = thread_of(scene.txn, scene.resource(), &id, user)?;

@@ -10,6 +10,7 @@ use crate::chat::error::ChatError;
 use crate::chat::live;
 use crate::chat::message::ReadReceipt;
 use crate::chat::participants::page_of;
+use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{MOST_FOR_PRESENCE, Thread, millis, thread_of};
 use crate::chat::{Chat, Page, check_name, page_size};
@@ -30,6 +31,7 @@ impl Chat<'_> {
         let size = page_size(size)?;
         let (found, _) = self.as_member(thread)?;
         check_size(&found)?;
+        self.count(Call::ListReceipts, thread)?;
         let scan = Scan::prefix((self.resource(), thread));
         let partition = self.service.partition();
         let rows = self
@@ -46,6 +48,7 @@ impl Chat<'_> {
     /// could be kept.
     pub async fn read(&self, thread: &str, message: u64) -> Result<(), ChatError> {
         self.may(Act::TakePart)?;
+        self.count_member(Call::SendReceipt, thread)?;
         let in_thread = thread;
         let thread = thread.to_owned();
         let new = self.change(move |scene, user| {
@@ -90,6 +93,7 @@ impl Chat<'_> {
             "senderDisplayName",
             display_name.as_deref().unwrap_or_default(),
         )?;
+        self.count_member(Call::SendTyping, thread)?;
         let thread = thread.to_owned();
         self.change(move |scene, user| {
             let (found, member) = thread_of(scene.txn, scene.resource(), &thread, user)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gridpost_model::Timestamp;
 use gridpost_store::{Scan, StoreError, Txn, WriteError};
 
+use super::rates::Call;
 use super::register::check_owner;
 use super::rows::{self, Identity};
 use crate::agenda::Wake;
@@ -31,6 +32,7 @@ impl Comms {
         id: &UserId,
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
+        self.count(Call::Delete, service)?;
         let listener = id;
         let id = id.clone();
         let now = self.0.settings.clock.now();

@@ -11,6 +11,7 @@ use gridpost_store::{StoreError, WriteError};
 
 use super::claims::Claims;
 use super::id::is_guid;
+use super::rates::Call;
 use super::rows::{self, Identity};
 use crate::identity::{IdentityError, Scope, Scopes, UserId};
 use crate::resources::CommunicationService;
@@ -80,8 +81,18 @@ impl Comms {
         wish: TokenWish,
     ) -> Result<AccessToken, IdentityError> {
         let identity = self.identity_of(service, id)?;
+        self.count(Call::Issue, service)?;
+        self.issue_as_wished(service, &identity, wish).await
+    }
+
+    pub(crate) async fn issue_as_wished(
+        &self,
+        service: &Arc<CommunicationService>,
+        identity: &Identity,
+        wish: TokenWish,
+    ) -> Result<AccessToken, IdentityError> {
         let expires = self.0.settings.clock.wall() + wish.lifetime.0;
-        self.issue_until(service, &identity, wish.scopes, expires)
+        self.issue_until(service, identity, wish.scopes, expires)
             .await
     }
 
@@ -111,6 +122,7 @@ impl Comms {
         if !is_guid(object) {
             return Err(IdentityError::BadObject);
         }
+        self.count(Call::Exchange, service)?;
         let subject = format!("orgid:{}", object.to_ascii_lowercase());
         let scopes = Scopes::of_one(Scope::Chat).and(Scope::Voip);
         self.sign(service, &subject, scopes, None, expires).await

@@ -10,6 +10,7 @@ mod delete;
 pub mod id;
 mod issue;
 pub(crate) mod keys;
+mod rates;
 pub(crate) mod register;
 pub(crate) mod rows;
 pub mod scopes;
@@ -24,6 +25,8 @@ pub use scopes::{Scope, Scopes};
 pub use verify::{BadToken, User};
 
 use gridpost_store::StoreError;
+
+use crate::rates::TooOften;
 
 /// Why a call about an identity was refused.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum IdentityError {
     /// A user of Teams has a GUID.
     #[error("The user's object id is no GUID.")]
     BadObject,
+    /// Too many calls.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The token could not be made.
     #[error("the token was not signed: {0}")]
     NotSigned(&'static str),

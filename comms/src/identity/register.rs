@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::issue::{AccessToken, TokenWish};
 use super::keys::PublicKey;
+use super::rates::Call;
 use super::rows::{self, Identity, Name};
 use crate::identity::{IdentityError, Scopes, UserId};
 use crate::resources::CommunicationService;
@@ -70,11 +71,16 @@ impl Comms {
         if !wish.custom_id.as_ref().is_none_or(fits) {
             return Err(IdentityError::BadName);
         }
+        let call = match wish.token {
+            None => Call::Create,
+            Some(_) => Call::CreateWithToken,
+        };
+        self.count(call, service)?;
         let id = UserId::fresh(service, &*self.0.settings.chance);
         let name = wish.custom_id.map(Name::Custom);
         let (identity, is_new) = self.register(service, id, name).await?;
         let token = match wish.token {
-            Some(wish) => Some(self.issue_token(service, &identity.id, wish).await?),
+            Some(wish) => Some(self.issue_as_wished(service, &identity, wish).await?),
             None => None,
         };
         Ok(Registered {
@@ -95,6 +101,7 @@ impl Comms {
         scopes: Scopes,
         expires: Timestamp,
     ) -> Result<(UserId, AccessToken), IdentityError> {
+        self.count(Call::Exchange, service)?;
         let id = UserId::fresh(service, &*self.0.settings.chance);
         let (identity, _) = self.register(service, id, Some(user)).await?;
         let token = self
@@ -174,6 +181,7 @@ impl Comms {
         id: &UserId,
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
+        self.count(Call::Revoke, service)?;
         let seal = rows::fresh_seal(&*self.0.settings.chance);
         let listener = id;
         let id = id.clone();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gridpost_comms::resources::{EVENT_SHAPE_TAG, ServiceSpec};
 use gridpost_comms::sms::handsets::{Handsets, Text};
 use gridpost_comms::sms::{Carrier, Inbound, MessageId, Recipient, RecipientResult, SendRequest};
-use gridpost_comms::{Comms, CommunicationService, Settings};
+use gridpost_comms::{Comms, CommunicationService, RateLimits, Settings};
 use gridpost_grid::{Grid, Limits, outbound};
 use gridpost_model::{Chance, Clock as _, PhoneNumber, ResourceId, Timestamp};
 use gridpost_sim::{SeededChance, VirtualClock};
@@ -89,6 +89,7 @@ impl World {
             chance,
             spawn,
             host_name,
+            rate_limits: RateLimits::default(),
         };
         let comms = Comms::open(store.clone(), grid.clone(), carrier, settings).unwrap();
         Self {

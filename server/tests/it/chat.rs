@@ -7,7 +7,7 @@ use gridpost_store::ReadLimit;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, seconds};
 
 const RECEIVED: &str = "Microsoft.Communication.ChatMessageReceived";
 const RECEIVED_IN_THREAD: &str = "Microsoft.Communication.ChatMessageReceivedInThread";
@@ -124,4 +124,29 @@ async fn section_2_a_message_to_250_members_is_250_events_of_one_transaction() {
     for one in &heard {
         assert_eq!(one.body[0]["data"]["messageId"], said["id"]);
     }
+}
+
+#[tokio::test]
+async fn rate_limits_are_a_setting() {
+    let world = World::start_with(&[("GRIDPOST_RATE_LIMITS_CHAT", "true")]).await;
+    let (_, token) = world.make_users(1).await;
+    let thread = world.make_thread(&token, &[]).await;
+    let path = format!("threads/{thread}/messages");
+    let words = json!({ "content": "words" });
+    for _ in 0..10 {
+        world.post(&token, &path, &words).await;
+    }
+    let one_more = format!("/chat/{path}?{VERSION}");
+    let refused = world
+        .client()
+        .as_user(&token, Method::POST, &one_more, Some(&words))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.error.to_string().contains("429"),
+        "{}",
+        refused.error
+    );
+    world.advance(seconds(10)).await;
+    world.post(&token, &path, &words).await;
 }
