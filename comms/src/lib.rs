@@ -33,6 +33,7 @@ pub use rates::{RateLimits, TooOften};
 pub use resources::{CommunicationService, EventShape};
 
 use agenda::Agenda;
+use chat::disconnect::Departures;
 use metrics::Counters;
 use rates::Limiters;
 use registry::Registry;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Counters,
     pub(crate) identity_keys: identity::keys::Keys,
     pub(crate) live: Arc<chat::live::Hub>,
+    pub(crate) departures: Departures,
     pub(crate) rates: Limiters,
     /// Held while resources or numbers are changed: such changes are rare, and what is in memory must follow them in order.
     pub(crate) managing: Mutex<()>,
@@ -108,6 +110,7 @@ impl Comms {
             metrics,
             identity_keys,
             live: Arc::default(),
+            departures: Departures::default(),
             rates,
             managing,
         };

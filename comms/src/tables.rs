@@ -6,6 +6,7 @@
 use gridpost_store::Table;
 
 use crate::chat::create::Creation;
+use crate::chat::disconnect::Away;
 use crate::chat::due::Due as ChatDue;
 use crate::chat::message::{Message as ChatMessage, ReadReceipt};
 use crate::chat::thread::{Former, Member, Membership, Thread};
@@ -54,6 +55,8 @@ pub(crate) const READ_RECEIPTS: Table<ReadReceipt> = Table::new(85, "chat_read_r
 pub(crate) const CREATIONS: Table<Creation> = Table::new(86, "chat_creations");
 /// (moment, name) -> chat work that is due then.
 pub(crate) const CHAT_DUE: Table<ChatDue> = Table::new(87, "chat_due");
+/// (immutable resource id, user) -> since when nobody listens for it.
+pub(crate) const AWAY: Table<Away> = Table::new(88, "chat_away");
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +85,7 @@ mod tests {
             (READ_RECEIPTS.id(), READ_RECEIPTS.name()),
             (CREATIONS.id(), CREATIONS.name()),
             (CHAT_DUE.id(), CHAT_DUE.name()),
+            (AWAY.id(), AWAY.name()),
         ];
         let listed = schema::TABLES.iter().filter(|table| table.owner == "comms");
         assert!(listed.map(|table| (table.id, table.name)).eq(own));

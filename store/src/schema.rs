@@ -205,6 +205,12 @@ pub const TABLES: &[TableRecord] = &[
         owner: "comms",
         since: "0.1.0",
     },
+    TableRecord {
+        id: 88,
+        name: "chat_away",
+        owner: "comms",
+        since: "0.1.0",
+    },
 ];
 
 /// Whether a table is listed under this number and name.

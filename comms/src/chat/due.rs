@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::agenda::Wake;
 use crate::chat::announce::{Announcement, announce};
 use crate::chat::error::ChatError;
-use crate::chat::{Scene, participants, properties};
+use crate::chat::{Scene, disconnect, participants, properties};
 use crate::identity::UserId;
 use crate::resources::CommunicationService;
 use crate::{Comms, Inner, due, tables};
@@ -43,6 +43,8 @@ pub(crate) enum Work {
     Purge { resource: String, thread: String },
     /// A user is gone, and leaves its threads.
     Leave { resource: String, user: UserId },
+    /// A user may be gone: nobody has listened for it since a while.
+    Disconnect { resource: String, user: UserId },
     /// A creation is repeated no more.
     Forget {
         resource: String,
@@ -60,6 +62,7 @@ impl due::Work for Work {
             Self::Retention { resource, thread } => format!("retention/{resource}/{thread}"),
             Self::Purge { resource, thread } => format!("purge/{resource}/{thread}"),
             Self::Leave { resource, user } => format!("leave/{resource}/{user}"),
+            Self::Disconnect { resource, user } => format!("disconnect/{resource}/{user}"),
             Self::Forget {
                 resource,
                 user,
@@ -75,6 +78,7 @@ pub(crate) async fn work_through(
     partition: Partition,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
+    disconnect::keep(inner, partition).await?;
     let (ready, next) = Due::ready(&inner.store.snapshot(), partition, now, BATCH)?;
     for due in ready {
         carry_out(inner, partition, due, now).await?;
@@ -164,6 +168,13 @@ fn work(
             }
             Ok(())
         }
+        Work::Disconnect { resource, user } => {
+            let Some(service) = inner.service_of(&resource) else {
+                return Ok(());
+            };
+            let mut scene = Scene::new(txn, inner, &service, now, wake);
+            disconnect::settle(&mut scene, &user, due.at)
+        }
         Work::Forget {
             resource,
             user,
@@ -216,7 +227,8 @@ fn forget_resource(txn: &mut Txn<'_>, resource: &str) -> Result<usize, StoreErro
         + forget_rows(txn, &tables::MEMBERSHIPS, resource)?
         + forget_rows(txn, &tables::CHAT_MESSAGES, resource)?
         + forget_rows(txn, &tables::READ_RECEIPTS, resource)?
-        + forget_rows(txn, &tables::CREATIONS, resource)?)
+        + forget_rows(txn, &tables::CREATIONS, resource)?
+        + forget_rows(txn, &tables::AWAY, resource)?)
 }
 
 fn forget_rows<V: DeserializeOwned>(

@@ -11,8 +11,8 @@ mod data;
 use std::iter;
 use std::sync::Arc;
 
-use gridpost_model::Event;
 use gridpost_model::event::{NewEvent, NotAnEvent};
+use gridpost_model::{Event, Timestamp};
 
 use crate::EventShape;
 use crate::chat::announce::{Announcement, What};
@@ -40,6 +40,9 @@ const OF_THREAD_UPDATED: &str = "Microsoft.Communication.ChatThreadPropertiesUpd
 const THREAD_PARTICIPANT_ADDED: &str = "Microsoft.Communication.ChatThreadParticipantAdded";
 const THREAD_PARTICIPANT_REMOVED: &str = "Microsoft.Communication.ChatThreadParticipantRemoved";
 const TYPING_IN_THREAD: &str = "Microsoft.Communication.ChatTypingIndicatorReceivedInThread";
+
+/// Not of a thread: of a user.
+const USER_DISCONNECTED: &str = "Microsoft.Communication.UserDisconnected";
 
 const DATA_VERSION: &str = "1.0";
 
@@ -173,6 +176,25 @@ pub(crate) fn event(
         data: &data::of(announcement, notice),
     };
     Event::event_grid(&new, announcement.at)
+}
+
+/// That a user is gone. The same in every shape: in 2020 there was no such event. `topic` is the resource it is of.
+pub(crate) fn user_disconnected(
+    topic: &Arc<str>,
+    user: &UserId,
+    id: &str,
+    now: Timestamp,
+) -> Result<Event, NotAnEvent> {
+    let new = NewEvent {
+        id,
+        topic,
+        subject: &format!("user/{user}"),
+        event_type: USER_DISCONNECTED,
+        event_time: &now.to_string(),
+        data_version: DATA_VERSION,
+        data: &data::Disconnected::from(user),
+    };
+    Event::event_grid(&new, now)
 }
 
 /// `thread/{thread}/{what}/{who}`, and `/recipient/{user}` when it is for a user.

@@ -176,6 +176,8 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.comms.0.live.remove(&self.user.id, &self.ear);
+        if self.comms.0.live.remove(&self.user.id, &self.ear) {
+            self.comms.user_disconnected(&self.user);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod announce;
 pub mod create;
+pub(crate) mod disconnect;
 pub(crate) mod due;
 pub mod error;
 pub(crate) mod events;

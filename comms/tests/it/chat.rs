@@ -1,5 +1,6 @@
 //! Chat: what is kept, who hears of it, and what survives.
 
+mod disconnect;
 mod events;
 mod messages;
 mod threads;

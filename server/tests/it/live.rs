@@ -229,6 +229,7 @@ async fn users_hear_of_their_threads_as_it_happens_and_strangers_of_nothing() {
     world.thread(&alice, &bob).await;
     let (_, event) = to_bob.event().await;
     assert_eq!(event["data"]["createdBy"], alice.user.id.as_str());
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -247,6 +248,7 @@ async fn what_is_heard_is_what_a_webhook_gets() {
     // Delivery adds what the envelope says of itself.
     heard["metadataVersion"] = delivered["metadataVersion"].clone();
     assert_eq!(heard, delivered);
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -270,6 +272,7 @@ async fn a_token_that_ends_ends_the_line_at_once() {
         panic!("a revoked token opened a line")
     };
     assert_eq!(response.status(), 401);
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -303,6 +306,7 @@ async fn whoever_does_not_answer_is_let_go() {
     // Nothing is read here meanwhile, so no ping is answered.
     world.advance(seconds(61)).await;
     assert_eq!(line.closed().await, (1008, "Silent".into()));
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -335,6 +339,7 @@ async fn whoever_does_not_read_is_let_go_and_told_to_list() {
     let next = world.say(&alice, &thread, "there you are").await;
     let (_, event) = to_bob.event().await;
     assert_eq!(event["data"]["messageId"], next.to_string());
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -353,6 +358,7 @@ async fn a_user_has_so_many_lines_and_no_more() {
     while leaving.0.next().await.is_some() {}
     // The server frees the place when it has read the farewell, which is before it answers it.
     world.listen(&alice).await;
+    world.settle().await;
 }
 
 #[tokio::test]

@@ -104,6 +104,7 @@ async fn the_client_is_notified_of_a_message() {
         .unwrap();
     assert_eq!(packet(&mut line).await, r#"0:::{"reason":"unauthorized"}"#);
     assert!(matches!(line.next().await, Message::Close(_)));
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -128,4 +129,5 @@ async fn a_session_is_good_for_one_socket() {
     ] {
         assert_eq!(world.call(method, path, bad).await.0, 401, "{path}");
     }
+    world.settle().await;
 }

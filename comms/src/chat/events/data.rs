@@ -274,3 +274,18 @@ impl<'a> From<&'a Person> for ParticipantOut<'a> {
         }
     }
 }
+
+/// What `UserDisconnected` says.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Disconnected<'a> {
+    user_communication_identifier: Identifier<'a>,
+}
+
+impl<'a> From<&'a UserId> for Disconnected<'a> {
+    fn from(user: &'a UserId) -> Self {
+        Self {
+            user_communication_identifier: user.into(),
+        }
+    }
+}

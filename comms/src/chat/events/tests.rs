@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gridpost_model::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::announce::Said;
@@ -321,4 +321,29 @@ fn section_9_only_current_resources_have_both_names_of_a_coming_and_going() {
         types(EventShape::Of2020),
         [MEMBER_ADDED, THREAD_PARTICIPANT_ADDED]
     );
+}
+
+#[test]
+fn section_6_a_user_that_is_gone_is_told_of_as_in_the_sample() {
+    let user: UserId = BOB.parse().unwrap();
+    let now = "2024-05-06T07:08:09Z".parse().unwrap();
+    let id = "00000000-0000-4000-8000-000000000022";
+    let event = user_disconnected(&TOPIC.into(), &user, id, now).unwrap();
+    let sample = json!({
+        "id": id,
+        "topic": TOPIC,
+        "subject": format!("user/{BOB}"),
+        "data": {
+            "userCommunicationIdentifier": {
+                "rawId": BOB,
+                "communicationUser": { "id": BOB },
+            },
+        },
+        "eventType": "Microsoft.Communication.UserDisconnected",
+        "dataVersion": "1.0",
+        "metadataVersion": "1",
+        "eventTime": "2024-05-06T07:08:09Z",
+    });
+    assert_eq!(value(&event), sample);
+    insta::assert_json_snapshot!("UserDisconnected", value(&event));
 }

@@ -90,18 +90,26 @@ impl Hub {
         Ok(ear)
     }
 
-    pub(super) fn remove(&self, user: &UserId, ear: &Arc<Ear>) {
+    /// Lets a listener go; tells whether it was its user's last.
+    pub(super) fn remove(&self, user: &UserId, ear: &Arc<Ear>) -> bool {
         let mut by_user = self.by_user.write();
         let Some(of_user) = by_user.get_mut(user.as_str()) else {
-            return;
+            return false;
         };
         let before = of_user.len();
         of_user.retain(|one| !Arc::ptr_eq(one, ear));
         self.listeners
             .fetch_sub(before - of_user.len(), Ordering::AcqRel);
-        if of_user.is_empty() {
+        let was_last = of_user.is_empty();
+        if was_last {
             by_user.remove(user.as_str());
         }
+        was_last
+    }
+
+    /// Whether anybody listens for the user.
+    pub(crate) fn is_listening(&self, user: &UserId) -> bool {
+        self.by_user.read().contains_key(user.as_str())
     }
 
     /// Tells a user, wherever it listens.
