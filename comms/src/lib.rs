@@ -1,4 +1,4 @@
-//! What communication services do: the resources, the numbers they own, and SMS.
+//! What communication services do: the resources, the numbers they own, SMS, identities and chat.
 //!
 //! Promise: a change of state and the events it causes are staged in one transaction; work that is due later is
 //! durable and survives a restart.

@@ -7,7 +7,7 @@
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use gridpost_comms::identity::{BadToken, Scope, User};
+use gridpost_comms::identity::{BadToken, User};
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -31,14 +31,6 @@ impl UserCall {
     /// It is not what is expected.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         read_json(&self.body)
-    }
-
-    /// Refuses the call unless the token's scopes allow what `scope` does.
-    ///
-    /// # Errors
-    /// 403: they do not.
-    pub fn require(&self, scope: Scope) -> Result<(), Refusal> {
-        require(&self.user, scope)
     }
 }
 
@@ -65,18 +57,6 @@ pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal>
         BadToken::NotRead(error) => Refusal::not_stored(&error),
         BadToken::Unknown | BadToken::Expired | BadToken::Revoked => unauthorized(),
     })
-}
-
-/// Refuses unless the user's scopes allow what `scope` does.
-///
-/// # Errors
-/// 403: they do not.
-pub fn require(user: &User, scope: Scope) -> Result<(), Refusal> {
-    if user.may(scope) {
-        Ok(())
-    } else {
-        Err(forbidden())
-    }
 }
 
 /// 401, in the service's words, which do not tell what is wrong with the token.

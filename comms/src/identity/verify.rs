@@ -109,17 +109,4 @@ impl Comms {
             _ => Err(BadToken::Revoked),
         }
     }
-
-    /// Whether there is such an identity.
-    ///
-    /// # Errors
-    /// The tables cannot be read.
-    pub fn is_user(&self, service: &CommunicationService, id: &UserId) -> Result<bool, StoreError> {
-        if id.resource() != service.immutable_id {
-            return Ok(false);
-        }
-        let snapshot = self.0.store.snapshot();
-        let row = snapshot.get(&tables::IDENTITIES, service.partition(), rows::key(id))?;
-        Ok(row.is_some())
-    }
 }
