@@ -31,13 +31,13 @@ use crate::output::{Exit, Failure, text_of};
 use crate::running::Running;
 
 /// The versions we speak ourselves.
-const MANAGEMENT_VERSION: &str = "2025-02-15";
+pub(crate) const MANAGEMENT_VERSION: &str = "2025-02-15";
 
 /// A server that does not take a connection within this long is not there.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest that a call which does not wait for anything may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection to a server.
 pub struct Client {
@@ -85,6 +85,22 @@ impl Client {
             tls,
             credentials,
         })
+    }
+
+    /// Signs in as this principal from now on; `file` holds its secret.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn sign_in_as(&mut self, client_id: &str, file: &Path) -> anyhow::Result<()> {
+        let secret = std::fs::read_to_string(file)
+            .with_context(|| format!("reading the secret of {client_id} in {}", file.display()))?;
+        self.credentials = Some(Credentials {
+            tenant_id: credentials::TENANT.into(),
+            subscription_id: credentials::SUBSCRIPTION.into(),
+            client_id: client_id.to_owned(),
+            client_secret: gridpost_model::Secret::new(secret.trim()),
+        });
+        Ok(())
     }
 
     /// The server.
@@ -246,7 +262,7 @@ impl Client {
             .await
     }
 
-    async fn token(&self) -> Result<String, Failure> {
+    pub(crate) async fn token(&self) -> Result<String, Failure> {
         let credentials = self.credentials.as_ref().ok_or_else(|| {
             Failure::said(
                 Exit::Refused,
@@ -329,24 +345,34 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let address = self.running.address;
-        let gone = |why: String| {
-            Failure::said(
-                Exit::NoServer,
-                format!(
-                    "the server at {address} does not answer ({why}); if it was killed, start it again with `gridpost \
-                     serve`"
-                ),
-            )
-        };
-        let mut sender = tokio::time::timeout(CONNECT_WITHIN, open(address, self.tls.as_ref()))
-            .await
-            .map_err(|_| gone("no connection within 5 seconds".into()))?
-            .map_err(|error| gone(format!("{error:#}")))?;
-        sender
+        self.connect()
+            .await?
             .send_request(request)
             .await
-            .map_err(|error| gone(error.to_string()))
+            .map_err(|error| self.gone(&error.to_string()))
+    }
+
+    /// A connection to the server.
+    pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+        tokio::time::timeout(
+            CONNECT_WITHIN,
+            open(self.running.address, self.tls.as_ref()),
+        )
+        .await
+        .map_err(|_| self.gone("no connection within 5 seconds"))?
+        .map_err(|error| self.gone(&format!("{error:#}")))
+    }
+
+    /// That the server does not answer.
+    pub(crate) fn gone(&self, why: &str) -> Failure {
+        let address = self.running.address;
+        Failure::said(
+            Exit::NoServer,
+            format!(
+                "the server at {address} does not answer ({why}); if it was killed, start it again with `gridpost \
+                 serve`"
+            ),
+        )
     }
 }
 
@@ -398,7 +424,7 @@ pub fn trusting(authority: &Path) -> anyhow::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn refused(status: StatusCode, body: &[u8]) -> Failure {
+pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Failure {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let said = answer["error"]["message"]
         .as_str()

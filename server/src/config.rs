@@ -40,6 +40,7 @@ pub struct Config {
     pub public_url: String,
     /// Further names by which local clients reach this server.
     pub host_names: Vec<String>,
+    apply: PathBuf,
     /// `[log]`
     pub log: Log,
     /// `[tls]`
@@ -409,6 +410,8 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--profile`
     pub profile: Option<Profile>,
+    /// `--apply`
+    pub apply: Option<PathBuf>,
 }
 
 /// The configuration cannot be used.
@@ -503,6 +506,10 @@ impl Config {
                 flags.data.as_ref().map(|path| path.display().to_string()),
             ),
             ("listen", flags.listen.clone()),
+            (
+                "apply",
+                flags.apply.as_ref().map(|path| path.display().to_string()),
+            ),
         ] {
             if let Some(text) = flag {
                 settings.insert(name.into(), Value::String(text));
@@ -511,6 +518,11 @@ impl Config {
         let mut config = read(settings)?;
         config.profile = flags.profile.unwrap_or(config.profile);
         config.checked()
+    }
+
+    /// The file of resources to make at the start, when one is set.
+    pub fn apply_file(&self) -> Option<&Path> {
+        (!self.apply.as_os_str().is_empty()).then_some(&*self.apply)
     }
 
     fn checked(self) -> Result<Self, ConfigError> {

@@ -269,7 +269,7 @@ fn list_of(call: &Call<'_>, place: &Place) -> Answer {
         .parts
         .grid
         .event_subscriptions(Some(&place.source.id), &Scope::Everywhere);
-    lists::answer(call, all.iter().map(|one| place.shown(one)).collect())
+    lists::answer_some(call, all, |one| &one.name, |one| place.shown(&one))
 }
 
 fn list_scope(
@@ -279,12 +279,13 @@ fn list_scope(
 ) -> Answer {
     require_get(call)?;
     let all = call.parts.grid.event_subscriptions(None, scope);
-    let shown = all
-        .iter()
-        .filter(|one| wanted(one))
-        .map(|one| shown(one, &extension_id(&one.source, &one.name), EXTENSION_TYPE))
-        .collect();
-    lists::answer(call, shown)
+    let all = all.into_iter().filter(|one| wanted(one)).collect();
+    lists::answer_some(
+        call,
+        all,
+        |one: &Arc<EventSubscription>| &one.name,
+        |one| shown(&one, &extension_id(&one.source, &one.name), EXTENSION_TYPE),
+    )
 }
 
 fn require_get(call: &Call<'_>) -> Result<(), Refusal> {

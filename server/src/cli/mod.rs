@@ -3,6 +3,7 @@
 //! Promise: every command writes its result to the standard output, as text or with `--output json`, everything else
 //! to the standard error stream, and ends with a documented number. Documented in docs/cli.md.
 
+mod apply;
 mod clock;
 mod config;
 mod dead_letter;
@@ -13,6 +14,7 @@ mod events;
 mod fault;
 mod render;
 mod replay;
+mod resources;
 mod serve;
 mod sms;
 mod try_filter;
@@ -21,11 +23,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Flags, Log, LogFormat, Profile};
 use crate::output::{self, Exit, Failure, Format, Output};
 use crate::{bench, crash};
+use resources::{Hands, communication, domain, event_subscription, system_topic, topic};
 
 /// An SMS arrives, a webhook hears of it, and nothing is lost.
 #[derive(Parser)]
@@ -62,14 +65,48 @@ struct Serving {
     profile: Option<Profile>,
 }
 
+/// Where and how to serve, and what.
+#[derive(clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    serving: Serving,
+    /// A file of resources to make at the start, as `gridpost apply` does
+    #[arg(long, value_name = "FILE")]
+    apply: Option<PathBuf>,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Serve until told to stop
-    Serve(Serving),
+    Serve(Serve),
     /// Serve, receive a text, and show the webhook request that it causes
     Demo(demo::Arguments),
     /// Print what points SDKs, az and your application at the running server
     Env(env::Arguments),
+    /// Make resources as a file says
+    Apply(apply::Apply),
+    /// Write the file that makes the resources that are there
+    Export(apply::Export),
+    /// Custom topics
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Domains and their topics
+    #[command(subcommand)]
+    Domain(domain::Command),
+    /// System topics: the events of other resources
+    #[command(subcommand)]
+    SystemTopic(system_topic::Command),
+    /// Event subscriptions
+    #[command(subcommand)]
+    EventSubscription(event_subscription::Command),
+    /// Communication resources
+    #[command(subcommand)]
+    Communication(communication::Command),
+    /// Print what lets a shell complete commands and flags
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Receive and send texts
     #[command(subcommand)]
     Sms(sms::Command),
@@ -139,7 +176,12 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         data: cli.common.data,
         ..Flags::default()
     };
-    if let Command::Serve(serving) | Command::Demo(demo::Arguments { serving, .. }) = &cli.command {
+    if let Command::Serve(Serve { apply, .. }) = &cli.command {
+        flags.apply.clone_from(apply);
+    }
+    if let Command::Serve(Serve { serving, .. }) | Command::Demo(demo::Arguments { serving, .. }) =
+        &cli.command
+    {
         flags.listen.clone_from(&serving.listen);
         flags.profile = serving.profile;
     }
@@ -162,6 +204,29 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
             on_all_cores(demo::run(&arguments, config, output))
         }
         Command::Env(arguments) => on_one_core(env::run(&arguments, &config, output)),
+        Command::Apply(arguments) => on_one_core(apply::apply(&arguments, &config, output)),
+        Command::Export(arguments) => on_one_core(apply::export(&arguments, &config, output)),
+        Command::Topic(command) => {
+            on_one_core(async { topic::run(command, &Hands::find(&config, output)?).await })
+        }
+        Command::Domain(command) => {
+            on_one_core(async { domain::run(command, &Hands::find(&config, output)?).await })
+        }
+        Command::SystemTopic(command) => {
+            on_one_core(async { system_topic::run(command, &Hands::find(&config, output)?).await })
+        }
+        Command::EventSubscription(command) => on_one_core(async {
+            event_subscription::run(command, &Hands::find(&config, output)?).await
+        }),
+        Command::Communication(command) => {
+            on_one_core(async { communication::run(command, &Hands::find(&config, output)?).await })
+        }
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gridpost", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
         Command::Sms(command) => on_one_core(sms::run(command, &config, output)),
         Command::Events(command) => on_one_core(events::run(command, &config, output)),
         Command::DeadLetter(command) => on_one_core(dead_letter::run(command, &config, output)),
@@ -229,8 +294,6 @@ fn start_log(log: &Log) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -261,6 +324,10 @@ mod tests {
             for below in command.get_subcommands() {
                 let full = format!("gridpost {name} {}", below.get_name());
                 assert!(page.contains(&full), "docs/cli.md lacks `{full}`");
+                for last in below.get_subcommands() {
+                    let full = format!("{full} {}", last.get_name());
+                    assert!(page.contains(&full), "docs/cli.md lacks `{full}`");
+                }
             }
         }
     }

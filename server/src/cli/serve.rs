@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
+use super::apply;
 use crate::assembly::{Server, Sources};
+use crate::client::Client;
 use crate::config::Config;
+use crate::declare::{self, Extent, Report};
 use crate::drain::StopSignals;
 use crate::output::{Exit, Failure, Output};
 
@@ -11,12 +14,32 @@ use crate::output::{Exit, Failure, Output};
 pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
     let mut signals = StopSignals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let drain = config.drain.timeout();
+    // A file that cannot be read is found out before anything is started.
+    let document = config.apply_file().map(apply::read).transpose()?;
+    let principal = config.principal.clone();
     let server = Server::start(config, Sources::real()).await?;
     let running = server.running().clone();
-    output.item(
-        &json!({ "ready": true, "url": running.url, "address": running.address, "process": running.process }),
-        |_| format!("Ready at {} (http and https). Stop with Ctrl-C.", running.address),
-    );
+    let mut ready = json!({
+        "ready": true, "url": running.url, "address": running.address, "process": running.process,
+    });
+    if let Some(document) = document {
+        let mut client = Client::of(running.clone(), server.data())?;
+        if let Some((client_id, file)) = principal.given() {
+            client.sign_in_as(client_id, file)?;
+        }
+        let report = declare::apply(&client, document, Extent::Whole, output).await?;
+        log(&report);
+        ready["applied"] = json!({
+            "created": report.created.len(), "changed": report.changed.len(),
+            "unchanged": report.unchanged, "failed": report.failed.len(),
+        });
+    }
+    output.item(&ready, |_| {
+        format!(
+            "Ready at {} (http and https). Stop with Ctrl-C.",
+            running.address
+        )
+    });
     let signal = signals.next().await;
     tracing::info!(
         signal,
@@ -28,4 +51,18 @@ pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
             Err(Failure::said(Exit::Failed, format!("ended at once by a second {signal}")))
         }
     }
+}
+
+/// An endpoint that does not answer yet is no reason to refuse everybody else.
+fn log(report: &Report) {
+    for one in &report.failed {
+        tracing::error!(
+            resource = one.resource,
+            "{} (line {}) could not be applied: {}",
+            one.resource,
+            one.line,
+            one.reason
+        );
+    }
+    tracing::info!("applied the file of resources: {}", report.summary());
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-fn gridpost(data: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn gridpost(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gridpost"));
     command
         .args(arguments)
@@ -18,7 +18,7 @@ fn gridpost(data: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(
         output.status.success(),
         "{}",

@@ -11,6 +11,7 @@ mod clock;
 mod cloud_events;
 mod crash;
 mod day;
+mod declare;
 mod delivery;
 mod explain;
 mod faults;
@@ -22,6 +23,7 @@ mod main_job;
 #[expect(dead_code, reason = "outages of peers are tested in `grid`")]
 mod process;
 mod push;
+mod resources;
 mod retries;
 mod sms;
 mod subscriptions;

@@ -1,0 +1,195 @@
+//! Doing what the plan says.
+//!
+//! Promise: parents come before what lives in them, and what the server refuses is reported with its reason while the
+//! rest is done.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::names::Kind;
+use super::plan::{Action, Difference, Step};
+use super::{AT_ONCE, bodies};
+use crate::output::Output;
+use crate::session::Session;
+
+/// What was done, or would be.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Whether it was only planned.
+    pub dry_run: bool,
+    /// The tables of resources that were made.
+    pub created: Vec<String>,
+    /// Those that were changed.
+    pub changed: Vec<Changed>,
+    /// How many were as they should be.
+    pub unchanged: usize,
+    /// Those whose endpoint has yet to agree, in person.
+    pub awaiting: Vec<String>,
+    /// Those that the server refused.
+    pub failed: Vec<Failed>,
+}
+
+/// A resource that was changed.
+#[derive(Debug, Serialize)]
+pub struct Changed {
+    /// Its table.
+    pub resource: String,
+    /// In what.
+    pub differences: Vec<Difference>,
+}
+
+/// A resource that could not be made as the file says.
+#[derive(Debug, Serialize)]
+pub struct Failed {
+    /// Its table.
+    pub resource: String,
+    /// The line it begins in.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Makes the calls, a stage after the other.
+pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: Output) -> Report {
+    let report = RefCell::new(Report::default());
+    let failed = RefCell::new(BTreeMap::<String, String>::new());
+    let bar = output.bar("applying");
+    let (all, done) = (
+        steps.iter().filter(|step| !step.is_nothing()).count(),
+        Cell::new(0_usize),
+    );
+    let mut stages: BTreeMap<u8, Vec<Step>> = BTreeMap::new();
+    for step in steps {
+        stages.entry(stage(step.entry.kind)).or_default().push(step);
+    }
+    for steps in stages.into_values() {
+        let work = stream::iter(steps).for_each_concurrent(AT_ONCE, |step| {
+            let (report, failed, bar, done) = (&report, &failed, &bar, &done);
+            async move {
+                let acts = !step.is_nothing();
+                let above = failed.borrow().get(&step.entry.parent).cloned();
+                let told = match (above, bodies::call(&step)) {
+                    (_, None) => Ok(Value::Null),
+                    (Some(above), Some(_)) => Err(format!("`{above}` could not be made")),
+                    (None, Some((method, body))) => {
+                        let answer = session.manage(method, &step.entry.id, body.as_ref()).await;
+                        answer.map_err(|failure| format!("{:#}", failure.error))
+                    }
+                };
+                if told.is_err() {
+                    failed
+                        .borrow_mut()
+                        .insert(step.entry.id.clone(), step.entry.label.clone());
+                }
+                report.borrow_mut().add(step, told);
+                if acts {
+                    done.set(done.get() + 1);
+                    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+                    bar.set(
+                        done.get() as f64 / all as f64,
+                        format!("{} of {all}", done.get()),
+                    );
+                }
+            }
+        });
+        work.await;
+    }
+    let mut report = report.into_inner();
+    report.created.sort();
+    report
+        .changed
+        .sort_by(|one, other| one.resource.cmp(&other.resource));
+    report.failed.sort_by_key(|one| one.line);
+    report
+}
+
+fn stage(kind: Kind) -> u8 {
+    match kind {
+        Kind::Group => 0,
+        Kind::Communication | Kind::Topic | Kind::Domain => 1,
+        Kind::DomainTopic | Kind::SystemTopic => 2,
+        Kind::Subscription => 3,
+    }
+}
+
+impl Report {
+    /// What would be done.
+    pub(super) fn of_plan(steps: Vec<Step>) -> Self {
+        let mut report = Self {
+            dry_run: true,
+            ..Self::default()
+        };
+        steps
+            .into_iter()
+            .for_each(|step| report.add(step, Ok(Value::Null)));
+        report
+    }
+
+    fn add(&mut self, step: Step, told: Result<Value, String>) {
+        let label = step.entry.label;
+        match told {
+            Err(reason) => self.failed.push(Failed {
+                resource: label,
+                line: step.entry.line,
+                reason,
+            }),
+            Ok(shown) => {
+                if shown["properties"]["provisioningState"] == "AwaitingManualAction" {
+                    self.awaiting.push(label.clone());
+                }
+                match step.action {
+                    Action::Create => self.created.push(label),
+                    Action::Change(differences) => self.changed.push(Changed {
+                        resource: label,
+                        differences,
+                    }),
+                    Action::Nothing => self.unchanged += 1,
+                }
+            }
+        }
+    }
+
+    /// The report for people.
+    pub fn told(&self) -> String {
+        let mut lines: Vec<String> = self.created.iter().map(|one| format!("+ {one}")).collect();
+        for one in &self.changed {
+            lines.push(format!("~ {}", one.resource));
+            let told = |d: &Difference| format!("    {}: {} -> {}", d.path, d.from, d.to);
+            lines.extend(one.differences.iter().map(told));
+        }
+        lines.extend(
+            self.awaiting
+                .iter()
+                .map(|one| format!("? {one} waits until somebody opens its validation URL")),
+        );
+        lines.extend(
+            self.failed
+                .iter()
+                .map(|one| format!("! {} (line {}): {}", one.resource, one.line, one.reason)),
+        );
+        lines.push(self.summary());
+        lines.join("\n")
+    }
+
+    /// The report in a line.
+    pub fn summary(&self) -> String {
+        let counts = (self.created.len(), self.changed.len(), self.failed.len());
+        match (self.dry_run, counts) {
+            (_, (0, 0, 0)) => format!("Nothing to change, = {} unchanged.", self.unchanged),
+            (true, (made, changed, _)) => format!(
+                "{made} to create, {changed} to change, = {} unchanged. What the file does not name stays as it is.",
+                self.unchanged
+            ),
+            (false, (made, changed, failed)) => format!(
+                "{made} created, {changed} changed, = {} unchanged, {failed} failed. What the file does not name stays \
+                 as it is.",
+                self.unchanged
+            ),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Resources as they should be, written in a file.
+//!
+//! Promise: what the file names becomes as the file says, by calls that any client could make; a second time nothing is
+//! written. What the file does not name is left alone, and a secret that it does not tell stays as it is.
+//!
+//! In order: `names` (what may be written), `document` (the file read), `present` (what is there), `plan` (the
+//! difference), `carry_out` (the calls), and `written` (a file made of what is there).
+
+use crate::client::Client;
+use crate::credentials::{RESOURCE_GROUP, SUBSCRIPTION};
+use crate::output::{Failure, Output};
+use crate::session::Session;
+
+mod bodies;
+mod carry_out;
+pub mod document;
+pub mod endpoint;
+mod names;
+mod plan;
+mod present;
+mod same;
+pub mod written;
+
+pub(crate) use bodies::put;
+pub use carry_out::Report;
+use document::Document;
+use present::Present;
+
+/// How many calls are made at once. More would only wait for each other at the server.
+const AT_ONCE: usize = 16;
+
+/// Whether resources are changed, or only compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Only say what would change.
+    Plan,
+    /// Change it.
+    Whole,
+}
+
+/// Makes everything as the document says.
+///
+/// # Errors
+/// The server is not there, or what is there cannot be read. What it refuses of the document stands in the report.
+pub async fn apply(
+    client: &Client,
+    document: Document,
+    extent: Extent,
+    output: Output,
+) -> Result<Report, Failure> {
+    let session = Session::open(client).await?;
+    let present = Present::of(&session, &document).await?;
+    let steps = plan::plan(document.entries, &present);
+    Ok(match extent {
+        Extent::Plan => Report::of_plan(steps),
+        Extent::Whole => carry_out::carry_out(&session, steps, output).await,
+    })
+}
+
+/// A file of what is there: one resource group, or all of them.
+///
+/// # Errors
+/// The server is not there, or does not let us read.
+pub async fn export(client: &Client, group: Option<&str>) -> Result<String, Failure> {
+    let session = Session::open(client).await?;
+    let groups = match group {
+        Some(name) => vec![group_id(name)],
+        None => present::groups(&session).await?,
+    };
+    let present = Present::of_groups(&session, &groups).await?;
+    let home = match group {
+        Some(name) => group_id(name),
+        None => RESOURCE_GROUP.to_owned(),
+    };
+    Ok(written::text(&present, &home))
+}
+
+/// The id of a resource group by its name.
+fn group_id(name: &str) -> String {
+    format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{name}")
+}

@@ -1,0 +1,226 @@
+//! What is there, as Resource Manager shows it.
+//!
+//! Promise: it is read with lists, so that the cost does not grow with the file; secrets are asked for one by one, and
+//! only where the file tells one to compare with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
+use serde_json::Value;
+
+use super::AT_ONCE;
+use super::document::{Document, Entry, identity_of};
+use super::names::{ATTRIBUTES, ENDPOINT_URL, Kind};
+use crate::credentials::SUBSCRIPTION;
+use crate::output::{Failure, text_of};
+use crate::session::Session;
+
+/// Resources by what they are known by.
+#[derive(Debug, Default)]
+pub(super) struct Present {
+    resources: BTreeMap<String, Found>,
+}
+
+/// A resource that is there.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    pub(super) shown: Value,
+}
+
+/// The ids of all resource groups.
+pub(super) async fn groups(session: &Session<'_>) -> Result<Vec<String>, Failure> {
+    let path = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups");
+    let all = session.list(&path).await?;
+    Ok(all
+        .iter()
+        .map(|group| text_of(group, "id").to_owned())
+        .collect())
+}
+
+impl Present {
+    /// What is there of the resource groups that a document speaks of, with the secrets to compare with.
+    ///
+    /// # Errors
+    /// The server is not there, or does not let us read.
+    pub(super) async fn of(session: &Session<'_>, document: &Document) -> Result<Self, Failure> {
+        let entries = &document.entries;
+        let own = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Group)
+            .map(|entry| entry.id.clone());
+        // A system topic may have its source elsewhere, and its event subscriptions are there.
+        let elsewhere = entries
+            .iter()
+            .filter_map(|entry| group_of(entry.text("source")?));
+        let groups: BTreeSet<String> = own.chain(elsewhere).collect();
+        let mut present = Self::of_groups(session, &groups.into_iter().collect::<Vec<_>>()).await?;
+        present.add_secrets(session, entries).await?;
+        Ok(present)
+    }
+
+    /// What is there in resource groups, without secrets.
+    ///
+    /// # Errors
+    /// The server is not there, or does not let us read.
+    pub(super) async fn of_groups(
+        session: &Session<'_>,
+        groups: &[String],
+    ) -> Result<Self, Failure> {
+        let mut present = Self::default();
+        for group in groups {
+            let Some(shown) = session.find(group).await? else {
+                continue;
+            };
+            present.add(Kind::Group, shown);
+            for (kind, path) in [
+                (
+                    Kind::Communication,
+                    "Microsoft.Communication/communicationServices",
+                ),
+                (Kind::Topic, "Microsoft.EventGrid/topics"),
+                (Kind::Domain, "Microsoft.EventGrid/domains"),
+                (Kind::SystemTopic, "Microsoft.EventGrid/systemTopics"),
+                (Kind::Subscription, "Microsoft.EventGrid/eventSubscriptions"),
+            ] {
+                for shown in session.list(&format!("{group}/providers/{path}")).await? {
+                    present.add(kind, shown);
+                }
+            }
+        }
+        let domains = present
+            .all(Kind::Domain)
+            .map(|found| text_of(found, "id").to_owned());
+        for domain in domains.collect::<Vec<_>>() {
+            for shown in session.list(&format!("{domain}/topics")).await? {
+                present.add(Kind::DomainTopic, shown);
+            }
+        }
+        Ok(present)
+    }
+
+    fn add(&mut self, kind: Kind, shown: Value) {
+        let identity = match kind {
+            Kind::Subscription => identity_of(
+                text_of(&shown["properties"], "topic"),
+                text_of(&shown, "name"),
+            ),
+            _ => text_of(&shown, "id").to_ascii_lowercase(),
+        };
+        self.resources.insert(identity, Found { kind, shown });
+    }
+
+    /// Puts what an entry tells of secrets beside what is there.
+    async fn add_secrets(
+        &mut self,
+        session: &Session<'_>,
+        entries: &[Entry],
+    ) -> Result<(), Failure> {
+        let sources = Sources::of(entries, self);
+        let asked = entries
+            .iter()
+            .filter(|entry| tells_secret(entry))
+            .filter_map(|entry| {
+                let identity = sources.identity(entry);
+                self.resources
+                    .contains_key(&identity)
+                    .then(|| (identity, entry.id.clone()))
+            });
+        let answers: Vec<(String, Value, Value)> = stream::iter(asked.collect::<Vec<_>>())
+            .map(|(identity, id)| async move {
+                let url = session
+                    .manage(Method::POST, &format!("{id}/getFullUrl"), None)
+                    .await?;
+                let attributes = session
+                    .manage(Method::POST, &format!("{id}/getDeliveryAttributes"), None)
+                    .await?;
+                Ok::<_, Failure>((
+                    identity,
+                    url["endpointUrl"].clone(),
+                    attributes["value"].clone(),
+                ))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for (identity, url, attributes) in answers {
+            if let Some(found) = self.resources.get_mut(&identity) {
+                let properties = &mut found.shown["properties"]["destination"]["properties"];
+                properties["endpointUrl"] = url;
+                properties["deliveryAttributeMappings"] = attributes;
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource of that identity.
+    pub(super) fn get(&self, identity: &str) -> Option<&Value> {
+        Some(&self.resources.get(identity)?.shown)
+    }
+
+    /// The resources of a kind, by their ids.
+    pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        let all = self
+            .resources
+            .values()
+            .filter(move |found| found.kind == kind);
+        all.map(|found| &found.shown)
+    }
+}
+
+/// Whether there is something to compare with that is not in a list.
+fn tells_secret(entry: &Entry) -> bool {
+    let attributes = entry.said.get(ATTRIBUTES).and_then(Value::as_array);
+    let mut attributes = attributes.into_iter().flatten();
+    entry
+        .text(ENDPOINT_URL)
+        .is_some_and(|url| url.contains('?'))
+        || attributes.any(|one| {
+            one["properties"]["isSecret"] == true && !one["properties"]["value"].is_null()
+        })
+}
+
+/// The id of the resource group that a resource lives in.
+fn group_of(id: &str) -> Option<String> {
+    let (above, rest) = id.split_once("/providers/")?;
+    (!rest.is_empty() && above.to_ascii_lowercase().contains("/resourcegroups/"))
+        .then(|| above.to_owned())
+}
+
+/// The sources of system topics, in the file and on the server.
+pub(super) struct Sources(BTreeMap<String, String>);
+
+impl Sources {
+    pub(super) fn of(entries: &[Entry], present: &Present) -> Self {
+        let there = present.all(Kind::SystemTopic);
+        let there = there.map(|one| {
+            (
+                text_of(one, "id").to_ascii_lowercase(),
+                text_of(&one["properties"], "source").to_owned(),
+            )
+        });
+        let said = entries.iter().filter_map(|entry| {
+            Some((
+                entry.id.to_ascii_lowercase(),
+                entry.text("source")?.to_owned(),
+            ))
+        });
+        Self(there.chain(said).collect())
+    }
+
+    /// The resource whose events arrive under this id.
+    pub(super) fn behind<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0
+            .get(&id.to_ascii_lowercase())
+            .map_or(id, String::as_str)
+    }
+
+    /// What the server knows an entry by.
+    pub(super) fn identity(&self, entry: &Entry) -> String {
+        match entry.kind {
+            Kind::Subscription => identity_of(self.behind(&entry.parent), &entry.name),
+            _ => entry.id.to_ascii_lowercase(),
+        }
+    }
+}

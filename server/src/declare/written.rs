@@ -1,0 +1,231 @@
+//! A file made of what is there.
+//!
+//! Promise: applied where nothing is, it makes the same again, but for keys and secrets, which are left out; what is as
+//! it would be without saying is not said.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::document::bare;
+use super::endpoint;
+use super::names::{
+    ATTRIBUTES, Alike, DEAD_LETTER, DEAD_LETTER_CONTAINER, DEAD_LETTER_RESOURCE, DEAD_LETTER_TYPE,
+    ENDPOINT, ENDPOINT_TYPE, ENDPOINT_URL, Field, Kind, Otherwise, QUEUE_NAME, RESOURCE_ID,
+};
+use super::plan::{usual_schema, value_of};
+use super::present::Present;
+use super::same::{filled, same};
+use crate::output::text_of;
+
+const HEAD: &str = "\
+# Resources of Gridpost: `gridpost apply -f FILE` makes them so.
+# Keys and secrets are not in this file: keys of topics and connection strings, what follows the ? in the URL of a
+# webhook, secret delivery attributes, signing secrets. Where the resources exist, they stay as they are.
+";
+
+/// The file. `home` is the id of the resource group whose resources stand at the top.
+pub(super) fn text(present: &Present, home: &str) -> String {
+    let mut writer = Writer {
+        present,
+        text: HEAD.to_owned(),
+    };
+    let (own, others): (Vec<&Value>, Vec<&Value>) = present
+        .all(Kind::Group)
+        .partition(|group| text_of(group, "id").eq_ignore_ascii_case(home));
+    let name = home.rsplit('/').next().unwrap_or_default();
+    let _ = write!(
+        writer.text,
+        "\nresourceGroup = {}\n",
+        toml::Value::from(name)
+    );
+    for group in own {
+        writer.group(group, "");
+    }
+    for group in others {
+        writer.group(
+            group,
+            &format!("resourceGroups.{}", bare(text_of(group, "name"))),
+        );
+    }
+    writer.text
+}
+
+struct Writer<'a> {
+    present: &'a Present,
+    text: String,
+}
+
+impl Writer<'_> {
+    fn group(&mut self, group: &Value, label: &str) {
+        if !label.is_empty() {
+            let _ = write!(self.text, "\n[{label}]\n");
+        }
+        if text_of(group, "location") != "local" {
+            self.line("location", &group["location"]);
+        }
+        if !group["tags"]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty)
+        {
+            self.line("tags", &group["tags"]);
+        }
+        for (word, kind) in Kind::Group.children() {
+            for one in self.inside(*kind, text_of(group, "id")) {
+                self.resource(*kind, &one, label, word, group);
+            }
+        }
+    }
+
+    /// The resources of a kind whose ids begin so.
+    fn inside(&self, kind: Kind, above: &str) -> Vec<Value> {
+        let above = format!("{above}/").to_ascii_lowercase();
+        let within = |one: &&Value| text_of(one, "id").to_ascii_lowercase().starts_with(&above);
+        self.present.all(kind).filter(within).cloned().collect()
+    }
+
+    fn resource(&mut self, kind: Kind, one: &Value, above: &str, word: &str, group: &Value) {
+        let label = labelled(above, word, text_of(one, "name"));
+        let _ = write!(self.text, "\n[{label}]\n");
+        for field in kind.fields() {
+            let value = value_of(one, field);
+            if field.path == "location" && is_usual_place(kind, &value, group) {
+                continue;
+            }
+            self.field(field, &value, "EventGridSchema");
+        }
+        let takes_cloud_events =
+            text_of(&one["properties"], "inputSchema").eq_ignore_ascii_case("CloudEventSchemaV1_0");
+        if kind == Kind::Domain {
+            for topic in self.inside(Kind::DomainTopic, text_of(one, "id")) {
+                let label = labelled(&label, "topics", text_of(&topic, "name"));
+                let _ = write!(self.text, "\n[{label}]\n");
+                self.subscriptions(&topic, &label, takes_cloud_events);
+            }
+        }
+        // Those of a system topic stand with its source.
+        if kind != Kind::SystemTopic {
+            self.subscriptions(one, &label, takes_cloud_events);
+        }
+    }
+
+    fn subscriptions(&mut self, source: &Value, above: &str, takes_cloud_events: bool) {
+        let of_source = |one: &&Value| {
+            text_of(&one["properties"], "topic").eq_ignore_ascii_case(text_of(source, "id"))
+        };
+        let all: Vec<Value> = self
+            .present
+            .all(Kind::Subscription)
+            .filter(of_source)
+            .cloned()
+            .collect();
+        for one in all {
+            let label = labelled(above, "eventSubscriptions", text_of(&one, "name"));
+            let _ = write!(self.text, "\n[{label}]\n");
+            self.subscription(&one, usual_schema(takes_cloud_events));
+        }
+    }
+
+    fn subscription(&mut self, one: &Value, usual: &'static str) {
+        let of = |path: &str| {
+            Kind::Subscription
+                .field(path)
+                .map(|field| value_of(one, field))
+                .unwrap_or_default()
+        };
+        let text = |path: &str| of(path).as_str().unwrap_or_default().to_owned();
+        let endpoint = match (text(ENDPOINT_URL), text(QUEUE_NAME)) {
+            (url, _) if !url.is_empty() => url,
+            (_, queue) if !queue.is_empty() => endpoint::of_queue(&text(RESOURCE_ID), &queue),
+            _ => text(RESOURCE_ID),
+        };
+        for field in Kind::Subscription.fields() {
+            match field.path {
+                ENDPOINT_URL => self.line(ENDPOINT, &Value::from(endpoint.clone())),
+                RESOURCE_ID | QUEUE_NAME | DEAD_LETTER_TYPE | DEAD_LETTER_CONTAINER => (),
+                DEAD_LETTER_RESOURCE if !text(DEAD_LETTER_RESOURCE).is_empty() => {
+                    let whole = endpoint::of_container(
+                        &text(DEAD_LETTER_RESOURCE),
+                        &text(DEAD_LETTER_CONTAINER),
+                    );
+                    self.line(DEAD_LETTER, &Value::from(whole));
+                }
+                ENDPOINT_TYPE if text(ENDPOINT_TYPE) == "WebHook" => (),
+                _ => self.field(field, &of(field.path), usual),
+            }
+        }
+    }
+
+    fn field(&mut self, field: &Field, value: &Value, usual_schema: &'static str) {
+        let otherwise = match field.otherwise {
+            Otherwise::OfSource => Value::from(usual_schema),
+            other => other.value().unwrap_or_default(),
+        };
+        let is_as_without_saying = value.is_null() || same(field.alike, &otherwise, value);
+        if is_as_without_saying || field.alike == Alike::Hidden {
+            return;
+        }
+        if field.path == ATTRIBUTES && is_secret(value) {
+            self.text
+                .push_str("# The values of secret attributes are left out.\n");
+        }
+        match field.alike {
+            Alike::Mapping => self.line(field.short(), &filled(value)),
+            _ => self.line(field.short(), value),
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &Value) {
+        let Some(value) = toml_of(value) else { return };
+        let long = |all: &Vec<toml::Value>| 1 < all.len() || all.iter().any(toml::Value::is_table);
+        let _ = match value.as_array().filter(|all| long(all)) {
+            Some(all) => {
+                let lines: String = all.iter().map(|one| format!("    {one},\n")).collect();
+                write!(self.text, "{name} = [\n{lines}]\n")
+            }
+            None => writeln!(self.text, "{name} = {value}"),
+        };
+    }
+}
+
+fn labelled(above: &str, word: &str, name: &str) -> String {
+    let dot = if above.is_empty() { "" } else { "." };
+    format!("{above}{dot}{word}.{}", bare(name))
+}
+
+/// Whether a resource is where the server would put it.
+fn is_usual_place(kind: Kind, place: &Value, group: &Value) -> bool {
+    match kind {
+        Kind::Topic | Kind::Domain => *place == group["location"],
+        Kind::Communication => place == "global",
+        _ => false,
+    }
+}
+
+fn is_secret(attributes: &Value) -> bool {
+    attributes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|one| one["properties"]["isSecret"] == true)
+}
+
+/// JSON as TOML, which has no `null`.
+fn toml_of(value: &Value) -> Option<toml::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(value) => (*value).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64()?.into(),
+        },
+        Value::Array(all) => toml::Value::Array(all.iter().filter_map(toml_of).collect()),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), toml_of(value)?)));
+            toml::Value::Table(fields.collect())
+        }
+    })
+}
