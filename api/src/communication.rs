@@ -24,6 +24,8 @@ use serde_json::json;
 
 use crate::auth::hmac::{self, Denied, SignedRequest, Signer};
 use crate::auth::{allow, bearer};
+use crate::body::{self, Fault};
+use crate::object::Object;
 use crate::path::RawTarget;
 use crate::problem::RETRY_AFTER_SECONDS;
 use crate::version::api_version;
@@ -54,22 +56,38 @@ impl Call {
     }
 }
 
-/// A body as JSON.
+/// A body as a JSON object.
 pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body)
+        .map(|Object(read)| read)
         .map_err(|error| Refusal::bad_request(format!("The request body is invalid: {error}.")))
+}
+
+/// The same, where no body and `null` stand for an object without fields.
+pub(crate) fn read_json_or_default<T: DeserializeOwned + Default>(
+    body: &[u8],
+) -> Result<T, Refusal> {
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(T::default()),
+        body => read_json(body),
+    }
 }
 
 /// A body to its end, unless it is too large.
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, Refusal> {
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
-        return Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            "The request body is larger than 1 MiB or ended early.",
-        ));
-    };
-    Ok(body)
+    body::whole(body, BODY_LIMIT)
+        .await
+        .map_err(|fault| match fault {
+            Fault::TooLarge => Refusal::too_large("The request body is larger than 1 MiB."),
+            Fault::Late => Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request body did not arrive in time.",
+            ),
+            Fault::Broken => {
+                Refusal::bad_request("The request body is malformed or was cut short.")
+            }
+        })
 }
 
 impl FromRequest<Shared> for Call {
@@ -217,6 +235,12 @@ impl Refusal {
     /// 400: something in the request is wrong.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 413: trying again does not help.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        Self::new(status, "RequestEntityTooLarge", message)
     }
 
     /// 401: the credential is missing or wrong.

@@ -14,14 +14,15 @@ use gridpost_comms::identity::{
     AccessToken, IdentityError, Lifetime, Name, NewIdentity, Scope, Scopes, TokenWish, UserId,
 };
 use gridpost_model::Timestamp;
+use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::auth::bearer;
-use crate::communication::{Call, Refusal, echo_request_id};
+use crate::auth::bearer::{self, Audience, Unauthenticated};
+use crate::communication::{Call, Refusal, echo_request_id, read_json_or_default};
 use crate::token::{self, Claims};
-use crate::{Parts, Shared, issuer};
+use crate::{Parts, Shared, issuer, words};
 
 /// `/identities`, `/teamsUser`, `/access/entra`, and the keys that verify tokens of users.
 pub fn routes() -> Router<Shared> {
@@ -33,6 +34,7 @@ pub fn routes() -> Router<Shared> {
         .route("/identities/.well-known/jwks.json", get(keys))
         .route("/teamsUser/{verb}", post(exchange_teams))
         .route("/access/entra/{verb}", post(exchange_entra))
+        .layer(from_fn(words::layer))
         .layer(from_fn(echo_request_id))
 }
 
@@ -74,11 +76,7 @@ struct TokenOut {
 }
 
 async fn create(State(parts): State<Shared>, call: Call) -> Result<Response, Refusal> {
-    let asked: CreateIn = if call.body.is_empty() {
-        CreateIn::default()
-    } else {
-        call.json::<Option<CreateIn>>()?.unwrap_or_default()
-    };
+    let asked: CreateIn = read_json_or_default(&call.body)?;
     let lifetime = lifetime(asked.expires_in_minutes)?;
     let scopes = scopes(
         asked
@@ -171,6 +169,7 @@ struct TeamsIn {
 async fn exchange_teams(
     State(parts): State<Shared>,
     Path(verb): Path<String>,
+    head: Head,
     call: Call,
 ) -> Result<Json<TokenOut>, Refusal> {
     if !is(&verb, ":exchangeAccessToken") {
@@ -178,6 +177,9 @@ async fn exchange_teams(
     }
     let asked: TeamsIn = call.json()?;
     let claims = entra_claims(&parts, &asked.token)?;
+    if !bearer::is_for(&parts, &head, Audience::Communication, &claims.aud) {
+        return Err(Refusal::denied(Unauthenticated::OtherAudience.to_string()));
+    }
     for (field, given, claim) in [
         ("appId", &asked.app_id, &claims.appid),
         ("userId", &asked.user_id, &claims.oid),
@@ -314,6 +316,7 @@ impl From<IdentityError> for Refusal {
             IdentityError::Unknown(_) => {
                 Self::new(StatusCode::NOT_FOUND, "IdentityNotFound", message)
             }
+            IdentityError::NoResource => Self::denied(message),
             IdentityError::BadName | IdentityError::BadObject => Self::bad_request(message),
             IdentityError::TooOften(too_often) => Self::too_often(too_often.wait),
             IdentityError::NotStored(error) => Self::not_stored(&error),

@@ -20,11 +20,13 @@ use tower::{Service, ServiceExt as _};
 
 pub mod arm;
 pub mod auth;
+mod body;
 pub mod chat;
 pub mod closing;
 pub mod communication;
 pub mod identity;
 pub mod issuer;
+mod object;
 pub mod operations;
 pub mod origin;
 pub mod own;
@@ -37,6 +39,7 @@ pub mod sms;
 pub mod token;
 pub mod validate;
 pub mod version;
+mod words;
 
 /// What the surfaces are made of; `server` puts it together.
 pub struct Parts {

@@ -22,6 +22,7 @@ use self::account::Account;
 use self::body::Reading;
 use self::credential::authenticate;
 use self::route::Route;
+use crate::body::is_late;
 use crate::origin::Caller;
 use crate::problem::PublishRefusal;
 use crate::{Parts, origin};
@@ -188,15 +189,6 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
             "BadRequest",
             "The body of the request is malformed or was cut short.",
         )
-    })
-}
-
-/// Whether something below says that the time is over.
-fn is_late(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.any(|cause| {
-        let cause = cause.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
     })
 }
 

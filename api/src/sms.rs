@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::communication::{Call, Refusal, Value, echo_request_id};
-use crate::{Parts, Shared};
+use crate::{Parts, Shared, words};
 
 /// `/sms`, `/sms/optouts:…` and `/deliveryReports/{id}`.
 pub fn routes() -> Router<Shared> {
@@ -33,6 +33,7 @@ pub fn routes() -> Router<Shared> {
         .route("/sms/optouts:remove", post(remove_opt_outs))
         .route("/sms/optouts:check", post(check_opt_outs))
         .route("/deliveryReports/{id}", get(delivery_report))
+        .layer(from_fn(words::layer))
         .layer(from_fn(echo_request_id))
 }
 

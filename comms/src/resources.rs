@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gridpost_grid::manage::{Created, Invalid, ManageError};
 use gridpost_grid::scope::Scope;
 use gridpost_model::{Chance, KeyPair, ResourceId, Timestamp, WhichKey};
-use gridpost_store::{Partition, Scan, StoreError, WriteError};
+use gridpost_store::{Partition, Scan, StoreError, Txn, WriteError};
 use serde::{Deserialize, Serialize};
 
 use crate::{Comms, tables};
@@ -119,6 +119,12 @@ impl CommunicationService {
     /// Where its rows live.
     pub(crate) fn partition(&self) -> Partition {
         Partition::of(&self.id)
+    }
+
+    /// Whether it exists, as a transaction of its partition sees it; another one of its name does not count.
+    pub(crate) fn is_kept(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
+        let row = txn.get(&tables::SERVICES, self.id.key())?;
+        Ok(row.is_some_and(|row| row.immutable_id == self.immutable_id))
     }
 
     fn new(id: ResourceId, spec: ServiceSpec, chance: &dyn Chance, now: Timestamp) -> Self {
@@ -339,20 +345,37 @@ impl Comms {
             self.release_now(number).await?;
         }
         self.0.grid.remove_source(id).await?;
-        while 0 < self.forget_opt_outs(&service).await? {}
-        while 0 < self.forget_identities(&service).await? {}
-        while 0 < self.forget_chat(&service).await? {}
-        let row = Arc::clone(&service);
-        self.0
-            .store
-            .write(service.partition(), move |txn| {
-                txn.remove(&tables::SERVICES, row.id.key())
-            })
-            .await
-            .map_err(WriteError::into_inner)?;
+        loop {
+            while 0 < self.forget_opt_outs(&service).await? {}
+            while 0 < self.forget_identities(&service).await? {}
+            while 0 < self.forget_chat(&service).await? {}
+            if self.remove_row(&service).await? {
+                break;
+            }
+        }
         self.0.registry.remove_service(id);
         self.0.live.all_look_again();
         Ok(true)
+    }
+
+    /// Removes a resource's own row, unless somebody came in while the rest was being removed. Tells whether it did.
+    async fn remove_row(&self, service: &Arc<CommunicationService>) -> Result<bool, StoreError> {
+        let row = Arc::clone(service);
+        let removed = self
+            .0
+            .store
+            .write(service.partition(), move |txn| {
+                let one = || Scan::prefix(row.immutable_id.as_str()).limit(1);
+                let is_empty = txn.scan(&tables::IDENTITIES, one())?.is_empty()
+                    && txn.scan(&tables::THREADS, one())?.is_empty();
+                if is_empty {
+                    txn.remove(&tables::SERVICES, row.id.key())?;
+                }
+                Ok(is_empty)
+            })
+            .await
+            .map_err(WriteError::<StoreError>::into_inner)?;
+        Ok(removed.into_inner())
     }
 
     /// Removes some opt-outs of a resource, as many as fit a transaction; tells how many.

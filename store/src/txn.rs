@@ -30,9 +30,16 @@ pub struct Txn<'a> {
     workspace: &'a mut Workspace,
     /// Whether the record says already which partition its rows are of.
     named: bool,
+    /// The size of the batch before it.
+    began_at: usize,
 }
 
 impl Txn<'_> {
+    /// How much of a record its changes and events take so far, in bytes. At most 8 MiB are kept at once.
+    pub fn size_bytes(&self) -> usize {
+        self.workspace.frame.size() - self.began_at
+    }
+
     /// The partition it reads and changes.
     pub fn partition(&self) -> Partition {
         self.partition
@@ -189,6 +196,7 @@ impl Workspace {
             partition,
             workspace: self,
             named: false,
+            began_at: size_before,
         };
         let done = change(&mut txn);
         let size_bytes = self.frame.size() - size_before;

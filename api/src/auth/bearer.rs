@@ -80,12 +80,22 @@ pub fn authenticate(
     if claims.tid != parts.tenant.tenant_id || parts.grid.principal(&claims.appid).is_none() {
         return Err(Unauthenticated::Invalid);
     }
-    if !audience.is(&claims.aud) && !is_this_server(parts, head, &claims.aud) {
+    if !is_for(parts, head, audience, &claims.aud) {
         return Err(Unauthenticated::OtherAudience);
     }
     Ok(Principal {
         client_id: claims.appid,
     })
+}
+
+/// Whether what a token was made for is this surface.
+pub(crate) fn is_for(
+    parts: &Parts,
+    head: &request::Parts,
+    audience: Audience,
+    claim: &str,
+) -> bool {
+    audience.is(claim) || is_this_server(parts, head, claim)
 }
 
 /// Whether an audience is this server under one of its names. A forged `Host` adds none.

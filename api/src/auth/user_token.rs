@@ -1,7 +1,7 @@
 //! Users of a communication resource, by their tokens.
 //!
-//! Promise: a handler is given a [`UserCall`] only when its caller presented a token that is good at this moment:
-//! signed by us, not expired, not revoked, of an identity that exists.
+//! Promise: a handler is given a [`UserCall`] only when its caller presented a token that is good at this moment, the
+//! whole body read: signed by us, not expired, not revoked, of an identity that exists. A change looks once more.
 //! Not here: how tokens are made and judged (`comms::identity`), what a user may do in a thread (`comms::chat`).
 //! Source: reference communication-services 3.2 and 7.
 
@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::bearer;
+use crate::body;
 use crate::communication::{Refusal, check_version, read_body, read_json};
 use crate::{Parts, Shared};
 
@@ -39,9 +40,14 @@ impl FromRequest<Shared> for UserCall {
 
     async fn from_request(request: Request, parts: &Shared) -> Result<Self, Refusal> {
         let (head, body) = request.into_parts();
-        // A stranger's body is not read.
-        let user = authenticate(parts, &head.headers)?;
+        if let Err(refusal) = authenticate(parts, &head.headers) {
+            // A stranger's body is read but not kept: nobody sees an answer who is still sending.
+            body::drop_rest(body).await;
+            return Err(refusal);
+        }
         let body = read_body(body).await?;
+        // It took its time, in which the token may have been revoked.
+        let user = authenticate(parts, &head.headers)?;
         check_version(&head)?;
         Ok(Self { user, body })
     }

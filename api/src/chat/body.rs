@@ -7,15 +7,16 @@ use gridpost_model::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::communication::Refusal;
+use crate::object::Object;
 
 /// `CommunicationIdentifierModel`, as clients send it: a raw id, a typed member, or both.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct IdentifierIn {
     raw_id: Option<String>,
-    communication_user: Option<UserIn>,
-    phone_number: Option<PhoneIn>,
-    microsoft_teams_user: Option<TeamsUserIn>,
+    communication_user: Option<Object<UserIn>>,
+    phone_number: Option<Object<PhoneIn>>,
+    microsoft_teams_user: Option<Object<TeamsUserIn>>,
 }
 
 #[derive(Deserialize)]
@@ -37,11 +38,13 @@ struct TeamsUserIn {
 impl IdentifierIn {
     /// The raw id it stands for.
     pub(super) fn raw(self) -> Result<String, Refusal> {
-        let user = self.communication_user.map(|user| user.id);
-        let phone = self.phone_number.map(|phone| format!("4:{}", phone.value));
+        let user = self.communication_user.map(|Object(user)| user.id);
+        let phone = self
+            .phone_number
+            .map(|Object(phone)| format!("4:{}", phone.value));
         let teams = self
             .microsoft_teams_user
-            .map(|user| format!("8:orgid:{}", user.user_id));
+            .map(|Object(user)| format!("8:orgid:{}", user.user_id));
         let raw = self.raw_id.filter(|raw| !raw.is_empty());
         let raw = raw.or(user).or(phone).or(teams);
         raw.ok_or_else(|| {
@@ -56,17 +59,17 @@ impl IdentifierIn {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ParticipantIn {
-    communication_identifier: IdentifierIn,
+    communication_identifier: Object<IdentifierIn>,
     display_name: Option<String>,
     share_history_time: Option<Timestamp>,
     metadata: Option<BTreeMap<String, String>>,
 }
 
 /// The participants a client names.
-pub(super) fn candidates(named: Vec<ParticipantIn>) -> Result<Vec<Candidate>, Refusal> {
-    let candidate = |one: ParticipantIn| {
+pub(super) fn candidates(named: Vec<Object<ParticipantIn>>) -> Result<Vec<Candidate>, Refusal> {
+    let candidate = |Object(one): Object<ParticipantIn>| {
         Ok(Candidate {
-            id: one.communication_identifier.raw()?,
+            id: one.communication_identifier.0.raw()?,
             display_name: one.display_name,
             share_history_time: one.share_history_time,
             metadata: one.metadata.unwrap_or_default(),

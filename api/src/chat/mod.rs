@@ -22,9 +22,9 @@ use axum::routing::{any, get, post};
 use gridpost_comms::chat::ChatError;
 use http::StatusCode;
 
-use crate::Shared;
-use crate::auth::user_token::forbidden;
+use crate::auth::user_token::{forbidden, unauthorized};
 use crate::communication::{Refusal, echo_request_id};
+use crate::{Shared, words};
 
 /// Everything below `/chat`.
 pub fn routes() -> Router<Shared> {
@@ -58,6 +58,7 @@ pub fn routes() -> Router<Shared> {
         .merge(live::routes())
         .merge(push::routes())
         .layer(from_fn(cors::layer))
+        .layer(from_fn(words::layer))
         .layer(from_fn(echo_request_id))
 }
 
@@ -73,6 +74,7 @@ impl From<ChatError> for Refusal {
     fn from(error: ChatError) -> Self {
         let message = error.to_string();
         match error {
+            ChatError::Unauthorized => unauthorized(),
             ChatError::Forbidden => forbidden(),
             ChatError::TooManyForPresence => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
             ChatError::NoThread | ChatError::NoMessage => {
@@ -80,6 +82,7 @@ impl From<ChatError> for Refusal {
             }
             ChatError::Invalid { .. } => Self::bad_request(message),
             ChatError::TooOften(too_often) => Self::too_often(too_often.wait),
+            ChatError::TooLarge(_) => Self::too_large(message),
             ChatError::NotStored(error) => Self::not_stored(&error),
         }
     }
@@ -96,7 +99,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::auth::user_token::unauthorized;
 
     #[tokio::test]
     async fn section_7_every_declared_error_has_its_body() {

@@ -10,6 +10,7 @@ use super::body::{IdentifierIn, InvalidOut, ParticipantIn, ParticipantOut, candi
 use super::page::{By, ListCall};
 use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
+use crate::object::Object;
 use crate::{Parts, Shared};
 
 pub(super) async fn list(
@@ -42,7 +43,7 @@ pub(super) async fn act(
 
 #[derive(Deserialize)]
 struct AddIn {
-    participants: Vec<ParticipantIn>,
+    participants: Vec<Object<ParticipantIn>>,
 }
 
 #[derive(Serialize)]

@@ -11,7 +11,7 @@ use super::messages::number;
 use super::page::{By, ListCall};
 use crate::Shared;
 use crate::auth::user_token::UserCall;
-use crate::communication::Refusal;
+use crate::communication::{Refusal, read_json_or_default};
 
 pub(super) async fn receipts(
     State(parts): State<Shared>,
@@ -57,11 +57,7 @@ pub(super) async fn typing(
     Path(thread): Path<String>,
     call: UserCall,
 ) -> Result<StatusCode, Refusal> {
-    let asked = if call.body.is_empty() {
-        TypingIn::default()
-    } else {
-        call.json::<Option<TypingIn>>()?.unwrap_or_default()
-    };
+    let asked: TypingIn = read_json_or_default(&call.body)?;
     let chat = parts.comms.chat(&call.user);
     chat.typing(&thread, asked.sender_display_name).await?;
     Ok(StatusCode::OK)

@@ -18,6 +18,7 @@ use super::body::{InvalidOut, ParticipantIn, candidates, given};
 use super::page::{By, ListCall};
 use crate::auth::user_token::UserCall;
 use crate::communication::Refusal;
+use crate::object::Object;
 use crate::origin::base_url;
 use crate::{Parts, Shared};
 
@@ -32,9 +33,9 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 #[serde(rename_all = "camelCase")]
 struct CreateIn {
     topic: String,
-    participants: Option<Vec<ParticipantIn>>,
+    participants: Option<Vec<Object<ParticipantIn>>>,
     metadata: Option<BTreeMap<String, String>>,
-    retention_policy: Option<RetentionIn>,
+    retention_policy: Option<Object<RetentionIn>>,
 }
 
 #[derive(Deserialize)]
@@ -122,7 +123,7 @@ pub(super) async fn create(
         metadata: asked.metadata.unwrap_or_default(),
         retention: asked
             .retention_policy
-            .map_or(Ok(Retention::Unlimited), RetentionIn::read)?,
+            .map_or(Ok(Retention::Unlimited), |Object(policy)| policy.read())?,
         request_id: request_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
     };
     let Created { thread, invalid } = parts.comms.chat(&call.user).create(new).await?;
@@ -202,7 +203,7 @@ struct UpdateIn {
     topic: Option<String>,
     metadata: Option<BTreeMap<String, Option<String>>>,
     #[serde(default, deserialize_with = "given")]
-    retention_policy: Option<Option<RetentionIn>>,
+    retention_policy: Option<Option<Object<RetentionIn>>>,
 }
 
 pub(super) async fn update(
@@ -213,7 +214,7 @@ pub(super) async fn update(
     let asked: UpdateIn = call.json()?;
     let retention = asked
         .retention_policy
-        .map(|policy| policy.map_or(Ok(Retention::Unlimited), RetentionIn::read));
+        .map(|policy| policy.map_or(Ok(Retention::Unlimited), |Object(policy)| policy.read()));
     let change = ThreadChange {
         topic: asked.topic,
         metadata: asked.metadata.unwrap_or_default(),

@@ -440,8 +440,12 @@ async fn section_5_a_teams_users_token_is_exchanged() {
     );
     assert_eq!(payload(token)["skypeid"], format!("orgid:{CLIENT}"));
     assert_eq!(payload(token)["acsScope"], "chat,voip");
+    let elsewhere = stack
+        .token_for("https://management.azure.com/.default")
+        .await;
     let table = [
         (body("nonsense", CLIENT, CLIENT), 401),
+        (body(&elsewhere, CLIENT, CLIENT), 401),
         (body(&entra, "another", CLIENT), 400),
         (body(&entra, CLIENT, "another"), 400),
         ("{}".to_owned(), 400),

@@ -7,6 +7,7 @@ mod chat;
 mod chat_rights;
 mod delivery_options;
 mod domains;
+mod held;
 mod identity;
 mod live;
 mod manager;

@@ -1,6 +1,7 @@
 //! Creating threads.
 //!
-//! Promise: a creation repeated under the same id within a day answers with the thread it made the first time.
+//! Promise: a creation repeated under the same id within a day answers with the thread it made the first time, unless
+//! its creator is in it no more.
 //! Source: reference communication-services 4 and 7.
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use crate::chat::person::{Candidate, InvalidParticipant, Person};
 use crate::chat::rates::Call;
 use crate::chat::rights::Act;
 use crate::chat::thread::{
-    self, Member, Retention, Thread, add_member, millis, of_millis, others, put_thread,
+    self, Member, Retention, Thread, add_member, millis, of_millis, others, put_thread, thread_of,
 };
 use crate::chat::{Chat, Scene, check_metadata, check_topic};
 use crate::identity::UserId;
@@ -192,7 +193,7 @@ fn repeated(
         return Ok(None);
     };
     // A thread deleted since is gone; the answer that made it is not given again.
-    let thread = thread::thread(scene.txn, scene.resource(), &creation.thread)?;
+    let (thread, _) = thread_of(scene.txn, scene.resource(), &creation.thread, user)?;
     Ok(Some(Created {
         thread,
         invalid: creation.invalid,

@@ -105,7 +105,7 @@ async fn carry_out(
         .await;
     match done.map_err(WriteError::<ChatError>::into_inner) {
         Ok(_) => Ok(()),
-        Err(ChatError::NotStored(error)) => Err(error),
+        Err(ChatError::NotStored(error) | ChatError::TooLarge(error)) => Err(error),
         // Work refuses nothing: what it is about is either there or gone.
         Err(_) => Ok(()),
     }

@@ -7,6 +7,9 @@ use crate::rates::TooOften;
 /// Why a chat call was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
+    /// The user's tokens were revoked, or the user or its resource deleted, since the call began.
+    #[error("Request is not authorized.")]
+    Unauthorized,
     /// The user is not in the thread, or its token does not reach so far.
     #[error("User is not allowed to perform specified action.")]
     Forbidden,
@@ -30,9 +33,23 @@ pub enum ChatError {
     /// Too many calls.
     #[error(transparent)]
     TooOften(#[from] TooOften),
+    /// It is more than is kept at once; trying again does not help.
+    #[error("The request is larger than can be kept at once.")]
+    TooLarge(#[source] StoreError),
     /// Nothing was kept.
     #[error("the chat was not stored")]
-    NotStored(#[from] StoreError),
+    NotStored(#[source] StoreError),
+}
+
+impl From<StoreError> for ChatError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { .. } => Self::TooLarge(error),
+            // Of the texts that come from clients only a thread's id is part of a key unread.
+            StoreError::Key(_) => Self::NoThread,
+            error => Self::NotStored(error),
+        }
+    }
 }
 
 impl ChatError {

@@ -1,6 +1,7 @@
 //! What is said: sent, listed, edited, deleted.
 //!
-//! Promise: a page costs the same wherever in the thread it is. Only who said something changes or deletes it.
+//! Promise: a page costs the same wherever in the thread it is, and is bounded in bytes. Only who said something changes
+//! or deletes it. Who was removed sees nothing that was written afterwards, in edits neither.
 //! Source: reference communication-services 7.
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::chat::rights::Act;
 use crate::chat::thread::{
     Member, Thread, members, millis, of_millis, others, put_thread, thread_of,
 };
-use crate::chat::{Chat, Page, Scene, check_metadata, check_name, page_size};
+use crate::chat::{Chat, PAGE_BYTES, Page, Scene, check_metadata, check_name, page_size};
 use crate::identity::UserId;
 use crate::tables;
 
@@ -45,7 +46,7 @@ pub struct Edit {
     pub metadata: BTreeMap<String, Option<String>>,
 }
 
-/// Which messages somebody sees, by their ids: from the first on, before the second.
+/// Which messages somebody sees, by their ids and versions: ids from the first on, both before the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     from: u64,
@@ -86,18 +87,22 @@ impl Chat<'_> {
         self.count(Call::ListMessages, thread)?;
         let from = since.map_or(0, millis).max(window.from);
         let before = before.unwrap_or(u64::MAX).min(window.before);
-        let scan = Scan::from((self.resource(), thread, from))
-            .to((self.resource(), thread, before))
-            .reverse()
-            .limit(size + 1);
-        let partition = self.service.partition();
-        let rows = self
-            .snapshot()
-            .scan(&tables::CHAT_MESSAGES, partition, scan)?;
-        let mut items: Vec<Message> = rows.into_iter().map(|(_, message)| message).collect();
-        let has_more = size < items.len();
-        items.truncate(size);
-        let next = items.last().filter(|_| has_more).map(|last| last.id);
+        let (snapshot, partition) = (self.snapshot(), self.service.partition());
+        let newest = |before, size| {
+            let scan = Scan::from((self.resource(), thread, from))
+                .to((self.resource(), thread, before))
+                .reverse()
+                .limit(size)
+                .bytes(PAGE_BYTES);
+            snapshot.scan(&tables::CHAT_MESSAGES, partition, scan)
+        };
+        let rows = newest(before, size)?.into_iter();
+        let items: Vec<_> = rows.map(|(_, message)| window.show(message)).collect();
+        // A page may end early, so its length does not tell whether it is the last.
+        let next = match items.last().map(|last| last.id) {
+            Some(last) if !newest(last, 1)?.is_empty() => Some(last),
+            _ => None,
+        };
         Ok(Page { items, next })
     }
 
@@ -117,7 +122,8 @@ impl Chat<'_> {
         let found = self
             .snapshot()
             .get(&tables::CHAT_MESSAGES, partition, key)?;
-        found.ok_or(ChatError::NoMessage)
+        let found = found.ok_or(ChatError::NoMessage)?;
+        Ok(window.show(found))
     }
 
     /// Changes what the user said.
@@ -178,6 +184,16 @@ impl Chat<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Window {
+    /// A message as it is shown: without its words, when they are from after the window. Only the newest are kept.
+    fn show(self, mut message: Message) -> Message {
+        if self.before <= message.version {
+            forget_text(&mut message);
+        }
+        message
     }
 }
 
@@ -274,7 +290,9 @@ fn change(
             Ok(())
         };
     }
-    message.version = millis(scene.now).max(message.version + 1);
+    // Behind every message there is: who was removed is known by the last id it sees.
+    let least = thread.newest.max(message.version) + 1;
+    message.version = millis(scene.now).max(least);
     let what = match edit {
         Some(edit) => {
             apply(&mut message, edit)?;

@@ -1,7 +1,7 @@
 //! Chat: threads, who is in them, and what is said.
 //!
-//! Promise: a change and all of its events are one transaction; a thread of a hundred thousand messages costs what a
-//! short one costs, because every call finds its rows by key.
+//! Promise: a change and all of its events are one transaction, in which its user's token is good; a thread of a hundred
+//! thousand messages costs what a short one costs, because every call finds its rows by key.
 //! Not here: users and their tokens (`identity`), the HTTP surface (`api`), who is told (`grid`).
 //! Source: reference communication-services 7.
 
@@ -53,6 +53,10 @@ const METADATA_BYTES: usize = 1024;
 const USUAL_PAGE: usize = 20;
 const LARGEST_PAGE: usize = 200;
 
+/// A page of messages ends with the one that reaches this many bytes: 200 messages of 2 KB fit, and reading and writing
+/// one keeps other callers waiting for milliseconds.
+const PAGE_BYTES: usize = 512 << 10;
+
 /// The chat of one resource, as one user sees it.
 pub struct Chat<'a> {
     inner: &'a Arc<Inner>,
@@ -97,14 +101,14 @@ impl Chat<'_> {
         self.inner.store.snapshot()
     }
 
-    /// Runs a change and stages its events, in one transaction.
+    /// Runs a change and stages its events, in one transaction, in which the user's token must be good.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Scene<'_, '_>, &UserId) -> Result<T, ChatError> + Send + 'static,
     ) -> Result<T, ChatError> {
         let inner = Arc::clone(self.inner);
         let service = Arc::clone(self.service);
-        let user = self.user.id.clone();
+        let user = self.user.clone();
         let partition = self.service.partition();
         let mut wake = Wake::new(&self.inner.agenda, partition);
         let now = self.inner.settings.clock.now();
@@ -112,8 +116,11 @@ impl Chat<'_> {
             .inner
             .store
             .write(partition, move |txn| {
+                if !user.is_good(txn)? {
+                    return Err(ChatError::Unauthorized);
+                }
                 let mut scene = Scene::new(txn, &inner, &service, now, &mut wake);
-                let answer = change(&mut scene, &user)?;
+                let answer = change(&mut scene, &user.id)?;
                 Ok((answer, wake))
             })
             .await

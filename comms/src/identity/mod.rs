@@ -37,8 +37,14 @@ pub enum IdentityError {
     /// There is no such identity: it never was, or it was deleted.
     #[error("There is no identity '{0}'.")]
     Unknown(UserId),
-    /// The name that somebody else has given the identity is too long or empty.
-    #[error("'customId' has 1 to {} characters.", register::LONGEST_NAME)]
+    /// The resource was deleted since the caller was let in.
+    #[error("The communication resource does not exist.")]
+    NoResource,
+    /// The name that somebody else has given the identity is too long, empty or holds a NUL.
+    #[error(
+        "'customId' has 1 to {} characters, none of them NUL.",
+        register::LONGEST_NAME
+    )]
     BadName,
     /// A user of Teams has a GUID.
     #[error("The user's object id is no GUID.")]

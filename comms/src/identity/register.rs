@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use gridpost_model::Timestamp;
-use gridpost_store::{StoreError, Txn, WriteError};
+use gridpost_store::{Txn, WriteError};
 use serde::{Deserialize, Serialize};
 
 use super::issue::{AccessToken, TokenWish};
@@ -67,7 +67,9 @@ impl Comms {
         service: &Arc<CommunicationService>,
         wish: NewIdentity,
     ) -> Result<Registered, IdentityError> {
-        let fits = |name: &String| (1..=LONGEST_NAME).contains(&name.chars().count());
+        let fits = |name: &String| {
+            (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains('\0')
+        };
         if !wish.custom_id.as_ref().is_none_or(fits) {
             return Err(IdentityError::BadName);
         }
@@ -129,12 +131,13 @@ impl Comms {
                 return Ok((found, false));
             }
         }
+        let service = Arc::clone(service);
         let kept = self
             .0
             .store
-            .write(partition, move |txn| keep(txn, fresh))
+            .write(partition, move |txn| keep(txn, &service, fresh))
             .await
-            .map_err(WriteError::<StoreError>::into_inner)?;
+            .map_err(WriteError::<IdentityError>::into_inner)?;
         Ok(kept.into_inner())
     }
 
@@ -206,7 +209,14 @@ impl Comms {
 }
 
 /// Keeps an identity, unless its name leads to one by now. Tells whether it is new.
-fn keep(txn: &mut Txn<'_>, fresh: Identity) -> Result<(Identity, bool), StoreError> {
+fn keep(
+    txn: &mut Txn<'_>,
+    service: &CommunicationService,
+    fresh: Identity,
+) -> Result<(Identity, bool), IdentityError> {
+    if !service.is_kept(txn)? {
+        return Err(IdentityError::NoResource);
+    }
     if let Some(name) = &fresh.name {
         let key = (fresh.id.resource(), name.text());
         if let Some(Named(id)) = txn.get(&tables::IDENTITY_NAMES, &key)?

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use gridpost_model::Timestamp;
-use gridpost_store::StoreError;
+use gridpost_store::{StoreError, Txn};
 
 use super::rows;
 use crate::identity::{Scope, Scopes, UserId};
@@ -32,6 +32,14 @@ impl User {
     /// Whether the token allows what `scope` does.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.allow(scope)
+    }
+
+    /// Whether the token is good as a transaction sees it. Between a call's first line and its transaction the tokens
+    /// may be revoked, the identity or its resource deleted.
+    pub(crate) fn is_good(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
+        let identity = txn.get(&tables::IDENTITIES, rows::key(&self.id))?;
+        let is_sealed = identity.is_some_and(|identity| identity.seal == self.seal);
+        Ok(is_sealed && self.resource.is_kept(txn)?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod disconnect;
 mod events;
+mod late;
 mod messages;
 mod threads;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gridpost_comms::chat::{Candidate, Draft, NewThread, Retention, Thread};
-use gridpost_comms::identity::{NewIdentity, Scopes, User};
+use gridpost_comms::identity::{Lifetime, NewIdentity, Scope, Scopes, TokenWish, User};
 use gridpost_model::Timestamp;
 
 use crate::world::World;
@@ -17,14 +18,18 @@ use crate::world::World;
 const DAY: Duration = Duration::from_secs(86_400);
 
 async fn user(world: &World) -> User {
-    let dev = world.dev();
-    let made = world.comms.create_identity(&dev, NewIdentity::default());
+    let wish = NewIdentity {
+        custom_id: None,
+        token: Some(TokenWish {
+            scopes: Scopes::of_one(Scope::Chat),
+            lifetime: Lifetime::default(),
+        }),
+    };
+    let made = world.comms.create_identity(&world.dev(), wish).await;
+    let token = made.unwrap().token.unwrap();
     User {
-        id: made.await.unwrap().id,
-        resource: dev,
-        scopes: "chat".parse::<Scopes>().unwrap(),
         expires: Timestamp::FAR_FUTURE,
-        seal: "".into(),
+        ..world.comms.user_of(token.text.reveal()).unwrap()
     }
 }
 

@@ -192,6 +192,20 @@ async fn events_that_fit_no_record_are_owed_and_told_once_even_after_a_kill() {
     assert_eq!(counted(&world, already), expected(&counts));
 }
 
+#[tokio::test]
+async fn a_creation_as_large_as_it_may_be_is_kept_with_its_events_owed() {
+    let world = World::start().await;
+    let all = users(&world, 201).await;
+    let mut new = about("plans", &all[1..]);
+    for one in &mut new.participants {
+        one.display_name = Some("\"".repeat(250));
+        one.metadata = [("k".to_owned(), "\u{1}".repeat(1020))].into();
+    }
+    // A client that was refused would send the same again.
+    let made = world.comms.chat(&all[0]).create(new).await.unwrap();
+    assert_eq!(made.thread.members, 201);
+}
+
 /// The keys of a value and of all objects in it, with their paths.
 fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
     match value {

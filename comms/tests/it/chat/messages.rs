@@ -113,3 +113,31 @@ async fn section_7_who_comes_late_sees_as_far_back_as_it_was_let_and_who_left_no
     assert_eq!(sees(&all[3]), [false, true, true]);
     assert_eq!(sees(&all[4]), [false, false, true]);
 }
+
+#[tokio::test]
+async fn a_page_of_long_messages_ends_early_and_tells_where_the_next_begins() {
+    let world = World::start().await;
+    let all = users(&world, 2).await;
+    let made = thread(&world, &all[0], &all[1..]).await;
+    let chat = world.comms.chat(&all[0]);
+    // Kept and answered as six characters each.
+    let long = "\u{1}".repeat(28 << 10);
+    let ids = join_all((0..9).map(|_| chat.send(&made.id, text(&long)))).await;
+    let ids: Vec<u64> = ids.into_iter().collect::<Result<_, _>>().unwrap();
+    let (mut found, mut before) = (Vec::new(), None);
+    let mut pages = Vec::new();
+    loop {
+        let page = chat.messages(&made.id, None, before, Some(200)).unwrap();
+        pages.push(page.items.len());
+        found.extend(page.items.iter().map(|message| message.id));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    // The last one has the two messages of the system.
+    assert_eq!(pages, [4, 4, 3]);
+    assert!(ids.iter().all(|id| found.contains(id)));
+    let all_but_first = chat.messages(&made.id, None, None, Some(1)).unwrap();
+    assert_eq!(all_but_first.next, Some(found[0]));
+}
