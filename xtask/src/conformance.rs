@@ -3,6 +3,7 @@
 //! Promise: each suite has its own server on a free port with its own data; the clients get its addresses and secrets
 //! by environment variables alone, as a person would give them.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -14,34 +15,56 @@ use crate::{output, tools};
 /// A suite: its name, and how to run it with a server's environment.
 struct Suite {
     name: &'static str,
-    command: fn(filter: Option<&str>) -> Result<Command>,
+    /// What the server is configured with, from the root of the repository.
+    configuration: Option<&'static str>,
+    command: fn(&Arguments) -> Result<Command>,
 }
 
 const SUITES: &[Suite] = &[
     Suite {
         name: "python",
+        configuration: None,
         command: python,
     },
     Suite {
         name: "javascript",
+        configuration: None,
         command: javascript,
+    },
+    Suite {
+        name: "az",
+        configuration: Some("conformance/az/gridpost.toml"),
+        command: az,
     },
 ];
 
 /// What `conformance` can be told.
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
-    /// `python` or `javascript`; all of them if not given
+    /// `python`, `javascript` or `az`; all of them if not given
     name: Option<String>,
     /// Only tests whose name contains this
     #[arg(long)]
     test: Option<String>,
+    /// Of `az` only what the gate runs
+    #[arg(long)]
+    gate: bool,
     /// Use a release build of the server
     #[arg(long)]
     release: bool,
     /// Use this server instead of building one
     #[arg(long, value_name = "FILE", conflicts_with = "release")]
     program: Option<std::path::PathBuf>,
+}
+
+impl Arguments {
+    /// What the gate runs.
+    pub(crate) fn of_gate() -> Self {
+        Self {
+            gate: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs the suites; all of them, even when one fails.
@@ -55,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let suites: Vec<_> = SUITES.iter().filter(wanted).collect();
     ensure!(
         !suites.is_empty(),
-        "there are the suites `python` and `javascript`"
+        "there are the suites `python`, `javascript` and `az`"
     );
     let binary = match (&arguments.program, arguments.release) {
         (Some(program), _) => program.clone(),
@@ -65,8 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut failed = Vec::new();
     for suite in suites {
         output::line(&format!("\nconformance: {}", suite.name));
-        let server = Server::start(&binary)?;
-        let mut command = (suite.command)(arguments.test.as_deref())?;
+        let mut command = (suite.command)(arguments)?;
+        let configuration = suite.configuration.map(|file| root().join(file));
+        let server = Server::start(&binary, configuration.as_deref())?;
         clean(&mut command).envs(server.environment()?);
         if let Err(error) = run_command(&mut command) {
             output::line(&format!("{error:#}"));
@@ -78,23 +102,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn python(filter: Option<&str>) -> Result<Command> {
+fn python(arguments: &Arguments) -> Result<Command> {
     let sources = root().join("conformance/python");
-    let mut command = program(
-        tools::python(&sources.join("requirements.txt"))?,
-        ["-m", "pytest"],
-    );
-    command
-        .current_dir(&sources)
-        .args(["-q", "-p", "no:cacheprovider"]);
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    if let Some(filter) = filter {
-        command.args(["-k", filter]);
+    let interpreter = tools::python(&sources.join("requirements.txt"))?;
+    Ok(pytest(&interpreter, &sources, arguments))
+}
+
+/// `az` demands other versions of the packages that the Python suite tests.
+fn az(arguments: &Arguments) -> Result<Command> {
+    let sources = root().join("conformance/az");
+    let interpreter = tools::python_for_az(&sources.join("requirements.txt"))?;
+    let mut command = pytest(&interpreter, &sources, arguments);
+    if arguments.gate {
+        command.args(["-m", "gate"]);
     }
     Ok(command)
 }
 
-fn javascript(filter: Option<&str>) -> Result<Command> {
+fn pytest(interpreter: &Path, sources: &Path, arguments: &Arguments) -> Command {
+    let mut command = program(interpreter, ["-B", "-m", "pytest"]);
+    command
+        .current_dir(sources)
+        .args(["-q", "-p", "no:cacheprovider"]);
+    if let Some(filter) = &arguments.test {
+        command.args(["-k", filter]);
+    }
+    command
+}
+
+fn javascript(arguments: &Arguments) -> Result<Command> {
     let place = tools::node(&root().join("conformance/javascript"))?;
     // Node.js 20 keeps `WebSocket` behind a flag; later ones ignore it.
     let mut command = program(
@@ -102,7 +138,7 @@ fn javascript(filter: Option<&str>) -> Result<Command> {
         ["--experimental-websocket", "--test", "--test-reporter=spec"],
     );
     command.current_dir(&place);
-    if let Some(filter) = filter {
+    if let Some(filter) = &arguments.test {
         command.arg(format!("--test-name-pattern={filter}"));
     }
     let mut files: Vec<_> = std::fs::read_dir(&place)?

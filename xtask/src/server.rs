@@ -44,8 +44,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server with an empty data folder and waits until it is ready.
-    pub(crate) fn start(binary: &Path) -> Result<Self> {
+    /// Starts a server with an empty data folder, and with a configuration file if need be; waits until it is ready.
+    pub(crate) fn start(binary: &Path, configuration: Option<&Path>) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a data folder")?;
         let mut command = Command::new(binary);
         command.args([
@@ -60,6 +60,9 @@ impl Server {
             .arg(data(&folder))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if let Some(file) = configuration {
+            command.arg("--config").arg(file);
+        }
         command.stderr(File::create(log(&folder))?);
         let starting = clean(&mut command).spawn();
         let child = starting.with_context(|| format!("starting {}", binary.display()))?;
@@ -77,14 +80,16 @@ impl Server {
         std::fs::read_to_string(log(&self.folder)).unwrap_or_default()
     }
 
-    /// What `gridpost env --json` says about it: names and values for a client's environment.
+    /// What `gridpost env --az` says about it: names and values for a client's environment.
     pub(crate) fn environment(&self) -> Result<Vec<(String, String)>> {
-        let mut command = program(&self.binary, ["env", "--json", "--data"]);
+        // What `az` needs is harmless to the others.
+        let mut command = program(&self.binary, ["env", "--az", "--output", "json", "--data"]);
         let printed = capture(clean(command.arg(data(&self.folder))))?;
-        let values: Value = serde_json::from_str(&printed).context("gridpost env --json")?;
+        let values: Value =
+            serde_json::from_str(&printed).context("gridpost env --az --output json")?;
         let pairs = values
             .as_object()
-            .context("`gridpost env --json` printed no object")?;
+            .context("`gridpost env` printed no object")?;
         let text = |value: &Value| {
             value
                 .as_str()

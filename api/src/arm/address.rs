@@ -7,6 +7,7 @@
 use gridpost_model::ResourceId;
 
 /// A path, taken apart.
+#[derive(Clone)]
 pub(super) struct Address {
     /// What stands before the last provider: nothing, a subscription, a resource group or a resource.
     pub(super) scope: Option<ResourceId>,

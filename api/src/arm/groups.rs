@@ -1,12 +1,10 @@
-//! Tenants, subscriptions, locations, resource groups, and the list of everything in them.
+//! Tenants, subscriptions, locations and resource groups.
 //!
 //! Promise: deleting a group deletes what is in it before the answer is given.
+//! Not here: the list of what is in them (`resources`).
 //! Source: reference management 3.
 
-use std::collections::BTreeMap;
-
 use gridpost_grid::directory::ResourceGroup;
-use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
 use gridpost_model::ResourceId;
@@ -15,9 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::Tags;
-use super::{
-    Answer, Call, communication, empty, entrances, json, lists, ok, providers, system_topics,
-};
+use super::resources::{self, Wanted};
+use super::{Answer, Call, empty, json, lists, ok, providers};
 use crate::problem::Refusal;
 
 /// The one place where everything is.
@@ -35,11 +32,11 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
         (&Method::GET, ["subscriptions", _]) => ok(subscription(call)),
         (&Method::GET, ["subscriptions", _, "locations"]) => ok(json!({"value": [location(call)]})),
         (&Method::GET, ["subscriptions", _, "providers"]) => providers::list(call),
-        (&Method::GET, ["subscriptions", _, "resources"]) => resources(call, None),
+        (&Method::GET, ["subscriptions", _, "resources"]) => resources::list(call, None),
         (&Method::GET, ["subscriptions", _, "resourcegroups"]) => list(call),
         (_, ["subscriptions", _, "resourcegroups", _]) => group(call, &names[3]).await,
         (&Method::GET, ["subscriptions", _, "resourcegroups", _, "resources"]) => {
-            resources(call, Some(&names[3]))
+            resources::list(call, Some(&names[3]))
         }
         _ => Err(call.unknown_type()),
     }
@@ -161,7 +158,9 @@ async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
 fn list(call: &Call<'_>) -> Answer {
     let scope = Scope::Subscription(call.parts.tenant.subscription_id.clone());
     let groups = call.parts.grid.resource_groups(&scope);
-    lists::answer(call, groups.iter().map(|group| shown(group)).collect())
+    let wanted = Wanted::of(call)?;
+    let shown = groups.iter().map(|group| shown(group));
+    lists::page(call, shown.filter(|one| wanted.holds(one)).collect())
 }
 
 fn shown(group: &ResourceGroup) -> Value {
@@ -170,98 +169,4 @@ fn shown(group: &ResourceGroup) -> Value {
         "location": group.location, "tags": group.tags,
         "properties": {"provisioningState": "Succeeded"},
     })
-}
-
-/// `az resource list`: everything, without its properties.
-fn resources(call: &Call<'_>, group: Option<&str>) -> Answer {
-    let subscription = call.parts.tenant.subscription_id.clone();
-    let scope = match group {
-        Some(group) => Scope::ResourceGroup {
-            subscription,
-            group: group.to_owned(),
-        },
-        None => Scope::Subscription(subscription),
-    };
-    let mut all = communication::all(call, &scope);
-    all.extend(entrances::all(call, IntakeKind::Topic, &scope));
-    all.extend(entrances::all(call, IntakeKind::Domain, &scope));
-    all.extend(system_topics::all(call, &scope));
-    let wanted = call
-        .query("$filter")
-        .map(|text| equalities(&text))
-        .transpose()?;
-    let all = all.into_iter().filter(|one| {
-        wanted
-            .as_ref()
-            .is_none_or(|wanted| wanted.iter().all(|(key, value)| has(one, key, value)))
-    });
-    ok(json!({"value": all.map(without_properties).collect::<Vec<_>>()}))
-}
-
-/// `resourceType eq 'x' and resourceGroup eq 'y'`.
-fn equalities(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
-    let read = |clause: &str| {
-        let (key, value) = clause.trim().split_once(" eq ")?;
-        let value = value.trim().strip_prefix('\'')?.strip_suffix('\'')?;
-        let key = key.trim().to_ascii_lowercase();
-        let known = ["resourcetype", "resourcegroup", "name", "location"];
-        known
-            .contains(&key.as_str())
-            .then(|| (key, value.to_owned()))
-    };
-    let clauses: Option<_> = text
-        .split(" and ")
-        .filter(|one| !one.trim().is_empty())
-        .map(read)
-        .collect();
-    clauses.ok_or_else(|| {
-        let message = format!("The filter '{text}' is not supported; use property eq 'value'.");
-        Refusal::invalid_field("$filter", message)
-    })
-}
-
-fn has(one: &Value, key: &str, value: &str) -> bool {
-    let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default();
-    let id: Option<ResourceId> = text("id").parse().ok();
-    let found = match key {
-        "resourcetype" => text("type"),
-        "resourcegroup" => id
-            .as_ref()
-            .and_then(ResourceId::resource_group)
-            .unwrap_or_default(),
-        other => text(other),
-    };
-    found.eq_ignore_ascii_case(value)
-}
-
-fn without_properties(mut one: Value) -> Value {
-    if let Some(fields) = one.as_object_mut() {
-        fields.retain(|name, _| {
-            matches!(name.as_str(), "id" | "name" | "type" | "location" | "tags")
-        });
-    }
-    one
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resources_are_filtered_by_equalities() {
-        let one = json!({
-            "id": "/subscriptions/s/resourceGroups/RG/providers/A.B/c/d",
-            "name": "d", "type": "A.B/c", "location": "local",
-        });
-        let holds = |filter: &str| {
-            equalities(filter)
-                .unwrap()
-                .iter()
-                .all(|(k, v)| has(&one, k, v))
-        };
-        assert!(holds("resourceType eq 'a.b/C' and resourceGroup eq 'rg'"));
-        assert!(!holds("resourceType eq 'a.b/x'"));
-        assert!(holds(""));
-        assert!(equalities("substringof('x', name)").is_err());
-    }
 }

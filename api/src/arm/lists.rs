@@ -44,6 +44,15 @@ pub(super) fn answer_some<T>(
             .as_ref()
             .is_none_or(|clause| clause.holds(name_of(one)))
     };
+    cut(call, all.into_iter().filter(wanted), shown)
+}
+
+/// The part of `all` that was asked for, when something else has read the filter.
+pub(super) fn page(call: &Call<'_>, all: Vec<Value>) -> Answer {
+    cut(call, all.into_iter(), |one| one)
+}
+
+fn cut<T>(call: &Call<'_>, all: impl Iterator<Item = T>, shown: impl Fn(T) -> Value) -> Answer {
     let start = number(call, "$skiptoken")?.unwrap_or(0);
     let top = number(call, "$top")?.unwrap_or(PAGE).min(PAGE);
     if top == 0 {
@@ -52,7 +61,7 @@ pub(super) fn answer_some<T>(
             "The query parameter '$top' must be at least 1.",
         ));
     }
-    let mut rest = all.into_iter().filter(wanted).skip(start);
+    let mut rest = all.skip(start);
     let page: Vec<Value> = rest.by_ref().take(top).map(shown).collect();
     if rest.next().is_none() {
         return ok(json!({"value": page}));

@@ -6,8 +6,9 @@
 //! Source: reference management 3 to 6, event-grid 3.1 and 3.2.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gridpost_grid::intake::IntakeKind;
 use gridpost_model::ResourceId;
@@ -23,6 +24,7 @@ use crate::{Parts, Shared, origin, path, publish, version};
 
 mod address;
 mod communication;
+mod conditions;
 mod destination_body;
 mod domain_topics;
 mod entrances;
@@ -31,10 +33,12 @@ mod event_subscriptions;
 mod filter_body;
 mod groups;
 mod handler_body;
+mod headers;
 mod ingress_body;
 mod lists;
 mod objects;
 mod providers;
+mod resources;
 mod subscription_body;
 mod system_topics;
 mod topic_types;
@@ -56,31 +60,24 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
         return publish::not_found(&parts, &head).answer(&parts);
     };
     let base = origin::base_url(&parts, &head);
-    let principal = match bearer::authenticate(&parts, &head, Audience::Management) {
-        Ok(principal) => principal,
-        Err(why) => return Refusal::unauthenticated(why, &base).into_response(),
-    };
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
-        return Refusal::too_large(MAX_BODY_BYTES).into_response();
-    };
     let call = Call {
         parts: &parts,
-        head,
-        body,
+        head: head.clone(),
+        body: Bytes::new(),
         base,
         path,
         address,
     };
-    match call.route(&principal).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
-    }
+    let answered = Box::pin(call.answered(body)).await;
+    let response = answered.unwrap_or_else(IntoResponse::into_response);
+    headers::finish(&parts, &head, response)
 }
 
 /// One authenticated call.
 struct Call<'a> {
     parts: &'a Parts,
     head: request::Parts,
+    /// Read once it is known who calls.
     body: Bytes,
     /// The address the client dialled.
     base: String,
@@ -90,12 +87,50 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Nothing is read of a call that nobody has signed.
+    async fn answered(mut self, body: Body) -> Answer {
+        let principal = bearer::authenticate(self.parts, &self.head, Audience::Management)
+            .map_err(|why| Refusal::unauthenticated(why, &self.base))?;
+        self.body = axum::body::to_bytes(body, MAX_BODY_BYTES)
+            .await
+            .map_err(|_| Refusal::too_large(MAX_BODY_BYTES))?;
+        self.route(&principal).await
+    }
+
     async fn route(&self, principal: &Principal) -> Answer {
         if version::api_version(self.head.uri.query()).is_none() {
             return Err(Refusal::missing_api_version());
         }
         self.require_permission(principal)?;
         self.require_subscription()?;
+        // Only a resource group says by itself whether it exists.
+        if *self.method() == Method::HEAD && self.address.namespace.is_some() {
+            return self
+                .as_get()
+                .dispatch()
+                .await
+                .and(empty(StatusCode::NO_CONTENT));
+        }
+        // Until the change is done.
+        let _turn = conditions::hold(self).await?;
+        conditions::tagged(self, self.dispatch().await?).await
+    }
+
+    /// The same call, only asking.
+    fn as_get(&self) -> Self {
+        let mut head = self.head.clone();
+        head.method = Method::GET;
+        Self {
+            parts: self.parts,
+            head,
+            body: Bytes::new(),
+            base: self.base.clone(),
+            path: self.path.clone(),
+            address: self.address.clone(),
+        }
+    }
+
+    async fn dispatch(&self) -> Answer {
         let namespace = self.address.namespace.as_deref().unwrap_or_default();
         match namespace.to_ascii_lowercase().as_str() {
             "" => groups::route(self).await,
