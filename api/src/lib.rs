@@ -57,6 +57,8 @@ pub struct Parts {
     pub chance: Arc<dyn Chance>,
     /// What signs and verifies bearer tokens.
     pub tokens: token::TokenKeys,
+    /// Sign-ins on other devices that wait for an approval.
+    pub devices: token::device::Devices,
     /// Who we are to Resource Manager clients.
     pub tenant: Tenant,
     /// Which rules apply.

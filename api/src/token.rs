@@ -1,8 +1,9 @@
-//! Signing in: client credentials in, bearer token out, and the documents that lead a client here.
+//! Signing in: proof of who one is in, bearer token out, and the documents that lead a client here.
 //!
 //! Promise: a token is signed with our own key, names its principal, and is valid for an hour. Secrets are
 //! compared in constant time.
-//! Not here: verifying tokens on calls (`auth::bearer`); user, device and certificate flows, which are refused clearly.
+//! Not here: verifying tokens on calls (`auth::bearer`); other proofs than a secret (`assertion`, `users`, `device`,
+//! `managed`).
 //! Source: reference management 2.
 
 use std::time::Duration;
@@ -21,6 +22,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{Parts, Shared, origin, version};
+
+pub(crate) mod assertion;
+pub mod device;
+pub mod managed;
+mod users;
 
 /// How long a token is valid.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
@@ -108,7 +114,7 @@ impl TokenKeys {
     }
 
     /// A signed token, or `None` when signing failed.
-    pub(crate) fn sign(&self, claims: &Claims) -> Option<String> {
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<String> {
         let header = Header {
             kid: Some(self.id.clone()),
             ..Header::new(Algorithm::ES256)
@@ -146,6 +152,12 @@ pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(issue))
         .route("/{tenant}/oauth2/token", post(issue))
+        .route("/{tenant}/oauth2/v2.0/devicecode", post(device::begin))
+        .route("/{tenant}/oauth2/devicecode", post(device::begin))
+        .route("/devicelogin", get(device::page).post(device::approve))
+        .route("/common/userrealm/{user}", get(realm))
+        .route("/msi/token", get(managed::token).post(managed::token))
+        .route("/metadata/identity/oauth2/token", get(managed::token))
         .route("/{tenant}/discovery/v2.0/keys", get(keys))
         .route("/{tenant}/discovery/keys", get(keys))
         .route(
@@ -166,6 +178,11 @@ struct Form {
     client_id: Option<String>,
     client_secret: Option<Secret>,
     client_assertion: Option<String>,
+    username: Option<String>,
+    password: Option<Secret>,
+    refresh_token: Option<Secret>,
+    device_code: Option<String>,
+    user_code: Option<String>,
     scope: Option<String>,
     resource: Option<String>,
 }
@@ -174,14 +191,23 @@ impl Form {
     fn parse(body: &[u8]) -> Self {
         let mut form = Self::default();
         for (name, value) in url::form_urlencoded::parse(body) {
-            if name == "client_secret" {
-                form.client_secret = Some(Secret::new(value));
+            let secret = match name.as_ref() {
+                "client_secret" => Some(&mut form.client_secret),
+                "password" => Some(&mut form.password),
+                "refresh_token" => Some(&mut form.refresh_token),
+                _ => None,
+            };
+            if let Some(secret) = secret {
+                *secret = Some(Secret::new(value));
                 continue;
             }
             let field = match name.as_ref() {
                 "grant_type" => &mut form.grant_type,
                 "client_id" => &mut form.client_id,
                 "client_assertion" => &mut form.client_assertion,
+                "username" => &mut form.username,
+                "device_code" => &mut form.device_code,
+                "user_code" => &mut form.user_code,
                 "scope" => &mut form.scope,
                 "resource" => &mut form.resource,
                 _ => continue,
@@ -210,38 +236,50 @@ async fn issue(State(parts): State<Shared>, request: Request) -> Response {
         let refusal = Refusal::new(900_144, "The request body is too large or was cut short.");
         return refusal.answer(&parts, &head.headers);
     };
-    match grant(
-        &parts,
-        &origin::own_base_url(&parts, &head),
-        &Form::parse(&body),
-    ) {
+    let base = origin::own_base_url(&parts, &head);
+    match grant(&parts, &base, &Form::parse(&body)).await {
         Ok(granted) => no_store(Json(granted).into_response()),
         Err(refusal) => refusal.answer(&parts, &head.headers),
     }
 }
 
-fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal> {
-    let client_id = authenticate(parts, form)?;
+async fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal> {
+    match form.grant_type.as_deref() {
+        Some("client_credentials") => {
+            let client_id = authenticate(parts, base, form).await?;
+            bearer(parts, &claims(parts, base, form.audience(), client_id))
+        }
+        Some("password") => users::with_password(parts, base, form).await,
+        Some("refresh_token") => users::refreshed(parts, base, form),
+        Some(device::GRANT) => device::redeemed(parts, base, form),
+        Some(_) => Err(Refusal::unsupported_grant()),
+        None => Err(Refusal::missing("grant_type")),
+    }
+}
+
+/// What the token of a principal says.
+fn claims(parts: &Parts, base: &str, audience: Option<&str>, client_id: &str) -> Claims {
     let now = parts.clock.wall().seconds();
-    let tenant = &parts.tenant.tenant_id;
-    let lifetime = i64::try_from(LIFETIME.as_secs()).unwrap_or(i64::MAX);
-    let claims = Claims {
-        aud: form.audience().unwrap_or(base).to_owned(),
+    Claims {
+        aud: audience.unwrap_or(base).to_owned(),
         iss: issuer(parts, base),
         iat: now,
         nbf: now,
-        exp: now + lifetime,
-        tid: tenant.clone(),
+        exp: now + i64::try_from(LIFETIME.as_secs()).unwrap_or(i64::MAX),
+        tid: parts.tenant.tenant_id.clone(),
         oid: client_id.to_owned(),
         appid: client_id.to_owned(),
         sub: client_id.to_owned(),
         ver: "2.0".to_owned(),
-    };
+    }
+}
+
+fn bearer(parts: &Parts, claims: &Claims) -> Result<Value, Refusal> {
     let token = parts
         .tokens
-        .sign(&claims)
+        .sign(claims)
         .ok_or_else(Refusal::server_error)?;
-    let expires_in = lifetime - 1;
+    let expires_in = claims.exp - claims.iat - 1;
     Ok(json!({
         "token_type": "Bearer", "expires_in": expires_in, "ext_expires_in": expires_in,
         "access_token": token,
@@ -249,24 +287,38 @@ fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal> {
 }
 
 /// The client identifier of whoever proved to be it.
-fn authenticate<'a>(parts: &Parts, form: &'a Form) -> Result<&'a str, Refusal> {
-    match form.grant_type.as_deref() {
-        Some("client_credentials") => (),
-        None => return Err(Refusal::missing("grant_type")),
-        Some(_) => return Err(Refusal::unsupported_grant()),
-    }
+async fn authenticate<'a>(parts: &Parts, base: &str, form: &'a Form) -> Result<&'a str, Refusal> {
     let client_id = form
         .client_id
         .as_deref()
         .ok_or_else(|| Refusal::missing("client_id"))?;
-    let Some(secret) = &form.client_secret else {
-        return Err(Refusal::no_secret(form.client_assertion.is_some()));
-    };
+    match (&form.client_secret, &form.client_assertion) {
+        (Some(secret), _) => with_secret(parts, client_id, secret).await?,
+        (None, Some(assertion)) if parts.grid.principal(client_id).is_some() => {
+            assertion::accept(parts, base, client_id, assertion)?;
+        }
+        (None, Some(_)) => return Err(Refusal::unknown_client(client_id)),
+        (None, None) => return Err(Refusal::no_secret()),
+    }
+    Ok(client_id)
+}
+
+/// Whether a secret is that of a client.
+#[expect(
+    clippy::unused_async,
+    reason = "a secret that is hashed slowly is waited for"
+)]
+async fn with_secret(parts: &Parts, client_id: &str, secret: &Secret) -> Result<(), Refusal> {
     match parts.grid.principal(client_id) {
-        Some(principal) if principal.secret.accepts(secret) => Ok(client_id),
+        Some(principal) if principal.secret.accepts(secret) => Ok(()),
         Some(_) => Err(Refusal::wrong_secret()),
         None => Err(Refusal::unknown_client(client_id)),
     }
+}
+
+/// What kind of account a user has, which MSAL asks on port 443 only: one whose password is checked here.
+async fn realm() -> Json<Value> {
+    Json(json!({"ver": "1.0", "account_type": "Managed", "domain_name": "localhost"}))
 }
 
 /// An OAuth error, in the words of the real service.
@@ -294,21 +346,58 @@ impl Refusal {
 
     fn unsupported_grant() -> Self {
         let text = "The app requested an unsupported grant type. \
-                    Only 'client_credentials' with a client secret is supported by this version.";
+                    'client_credentials', 'password', 'refresh_token' and device codes are supported by this version.";
         Self {
             error: "unsupported_grant_type",
             ..Self::new(70_003, text)
         }
     }
 
-    fn no_secret(has_assertion: bool) -> Self {
-        let text = if has_assertion {
-            "Client assertions are not supported by this version; use 'client_secret'."
-        } else {
-            "'client_assertion', 'client_secret' or 'request' is required for the \
-             'client_credentials' grant type."
-        };
+    fn no_secret() -> Self {
+        let text = "'client_assertion', 'client_secret' or 'request' is required for the \
+                    'client_credentials' grant type.";
         Self::invalid_client(7_000_216, text)
+    }
+
+    fn unregistered_certificate(client_id: &str) -> Self {
+        let text = format!(
+            "The certificate with identifier used to sign the client assertion is not registered on application '{client_id}', has expired, or the signature does not hold."
+        );
+        Self::invalid_client(700_027, &text)
+    }
+
+    /// The token of an issuer that the principal does not trust, or not in this.
+    fn no_federation(number: u32, what: &str, found: &str) -> Self {
+        let text = format!(
+            "No matching federated identity record found for presented assertion {what} '{found}'."
+        );
+        Self::invalid_client(number, &text)
+    }
+
+    fn invalid_grant(number: u32, text: &str) -> Self {
+        Self {
+            error: "invalid_grant",
+            ..Self::new(number, text)
+        }
+    }
+
+    /// Of a name and a password: a wrong secret reads as it does for people.
+    fn of_password(self) -> Self {
+        match self.number {
+            7_000_215 | 700_016 => {
+                let text = "Error validating credentials due to invalid username or password.";
+                Self::invalid_grant(50_126, text)
+            }
+            _ => self,
+        }
+    }
+
+    fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: "temporarily_unavailable",
+            ..Self::new(90_033, "A transient error has occurred. Please try again.")
+        }
     }
 
     fn wrong_secret() -> Self {

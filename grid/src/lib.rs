@@ -12,6 +12,7 @@ pub mod amqp;
 mod backlog;
 pub mod confirm;
 pub mod connections;
+pub mod credentials;
 pub mod dead_letter;
 mod dead_letter_blob;
 pub mod dead_letter_removal;

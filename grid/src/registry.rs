@@ -20,6 +20,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::Inner;
 use crate::confirm::Handshakes;
+use crate::credentials::Credential;
 use crate::directory::{Principal, ResourceGroup};
 use crate::domain_topics::{self, DomainTopic};
 use crate::entrances::Entrance;
@@ -45,6 +46,9 @@ pub(crate) const DOMAINS: Table<Entrance> = Table::new(26, "domains");
 /// Domain topics by id, in the partition of their domain.
 pub(crate) const DOMAIN_TOPICS: Table<DomainTopic> = Table::new(27, "domain_topics");
 
+/// Credentials by folded client id and name, in the directory partition.
+pub(crate) const CREDENTIALS: Table<Credential> = Table::new(28, "credentials");
+
 /// A table scan at start reads all there is.
 const ALL: usize = usize::MAX;
 
@@ -66,6 +70,7 @@ pub(crate) struct Registry {
 pub(crate) struct State {
     pub(crate) groups: OrdMap<ResourceId, Arc<ResourceGroup>>,
     pub(crate) principals: OrdMap<String, Arc<Principal>>,
+    pub(crate) credentials: OrdMap<String, Arc<Credential>>,
     pub(crate) topics: OrdMap<ResourceId, Arc<Entrance>>,
     /// What takes events in, by folded name: the data plane knows no resource groups.
     pub(crate) intakes: Intakes,
@@ -229,6 +234,10 @@ impl State {
                 Arc::new(principal),
             );
         }
+        for (_, _, credential) in snapshot.scan_all(&CREDENTIALS, Scan::all().limit(ALL))? {
+            let key = credential.key();
+            state.credentials.insert(key, Arc::new(credential));
+        }
         for (_, _, topic) in snapshot.scan_all(&TOPICS, Scan::all().limit(ALL))? {
             state.insert_entrance(&Arc::new(topic));
         }
@@ -244,6 +253,14 @@ impl State {
         let rows = snapshot.scan_all(&SUBSCRIPTIONS, Scan::all().limit(ALL))?;
         state.insert_subscriptions(rows.into_iter().map(|(_, _, row)| Arc::new(row)));
         Ok(state)
+    }
+
+    /// The credentials of a principal, whose client id is in lower case.
+    pub(crate) fn credentials_of(&self, client_id: &str) -> impl Iterator<Item = &Arc<Credential>> {
+        let first = format!("{client_id}/");
+        let all = self.credentials.range(first.clone()..);
+        all.take_while(move |(key, _)| key.starts_with(&first))
+            .map(|(_, one)| one)
     }
 
     pub(crate) fn insert_entrance(&mut self, one: &Arc<Entrance>) {

@@ -130,6 +130,7 @@ impl Server {
         let closing = Closing::default();
         let surfaces = gridpost_api::surfaces(Parts {
             closing: closing.clone(),
+            devices: gridpost_api::token::device::Devices::default(),
             grid: grid.clone(),
             comms: comms.clone(),
             handsets,

@@ -74,6 +74,12 @@ pub const TABLES: &[TableRecord] = &[
         since: "0.1.0",
     },
     TableRecord {
+        id: 28,
+        name: "credentials",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
         id: 40,
         name: "waiting",
         owner: "grid",

@@ -40,6 +40,14 @@ fn admit(parts: &Parts, head: &Head) -> Result<(), Problem> {
         Err(_) if parts.profile == Profile::Development => (),
         Err(error) => return Err(Problem::unauthorized(error.to_string())),
     }
+    require_local(parts, head)
+}
+
+/// Lets programs of this machine pass, and pages served from it.
+///
+/// # Errors
+/// The caller may not call from where it is.
+pub(crate) fn require_local(parts: &Parts, head: &Head) -> Result<(), Problem> {
     let is_own_name = |name: &str| is_own_name(parts, name);
     if let Some(foreign) = foreign_host(head, is_own_name) {
         return Err(Problem::forbidden(format!(

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use serde::Serialize;
 
 use crate::Shared;
 
 mod activity;
 mod clock;
+mod credentials;
 mod dead_letters;
 mod events;
 mod explain;
@@ -65,6 +66,11 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
         .route(
             "/numbers/{number}",
             get(numbers::get).put(numbers::put).delete(numbers::delete),
+        )
+        .route("/principals/{client}/credentials", get(credentials::list))
+        .route(
+            "/principals/{client}/credentials/{name}",
+            put(credentials::put).delete(credentials::delete),
         )
         .route("/replays", get(replays::list).post(replays::post))
         .route("/replays/{id}", get(replays::get).delete(replays::delete))

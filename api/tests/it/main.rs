@@ -5,6 +5,7 @@
 mod arm;
 mod chat;
 mod chat_rights;
+mod conditions;
 mod delivery_options;
 mod domains;
 mod held;
@@ -16,6 +17,7 @@ mod own;
 mod publish;
 mod rates;
 mod schemas;
+mod sign_in;
 mod sinks;
 mod sms;
 mod stack;

@@ -163,6 +163,7 @@ impl Stack {
             host_names: vec!["LOCALHOST".into(), "gridpost-box".into()],
             watch: Arc::new(NoWatch),
             closing: closing.clone(),
+            devices: gridpost_api::token::device::Devices::default(),
             publish_limits: gridpost_api::publish::Limits::default(),
         };
         let stack = Self {

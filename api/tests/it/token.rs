@@ -66,9 +66,9 @@ async fn management_2_3_refusals_have_the_numbers_of_the_service() {
         ),
         (
             GOOD.replace("client_secret", "client_assertion"),
-            401,
-            "invalid_client",
-            7_000_216,
+            400,
+            "invalid_request",
+            50_027,
         ),
         (
             GOOD.replace("33333333-3", "44444444-4"),
@@ -77,7 +77,7 @@ async fn management_2_3_refusals_have_the_numbers_of_the_service() {
             700_016,
         ),
         (
-            GOOD.replace("client_credentials", "password"),
+            GOOD.replace("client_credentials", "implicit"),
             400,
             "unsupported_grant_type",
             70_003,

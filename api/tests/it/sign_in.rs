@@ -1,0 +1,414 @@
+//! Signing in otherwise than with a secret.
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gridpost_api::Profile;
+use gridpost_model::Clock as _;
+use http::Request;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::manager::{HOST, SUBSCRIPTION};
+use crate::stack::{Answer, Stack};
+
+const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+const MINE: &str = "/_gridpost/v1/principals/33333333-3333-4333-8333-333333333333/credentials";
+const PASSWORD: &str = "open+sesame";
+
+/// Somebody's key, with a certificate of their own.
+struct Holder {
+    pair: rcgen::KeyPair,
+    certificate: String,
+}
+
+impl Holder {
+    fn new() -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec!["app".to_owned()]).unwrap();
+        let certificate = parameters.self_signed(&pair).unwrap().pem();
+        Self { pair, certificate }
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let key = EncodingKey::from_ec_der(&self.pair.serialize_der());
+        jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()
+    }
+
+    fn keys(&self) -> Value {
+        let point = self.pair.public_key_raw();
+        let text = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        json!({"keys": [{"kty": "EC", "crv": "P-256", "x": text(&point[1..33]), "y": text(&point[33..])}]})
+    }
+}
+
+async fn send(stack: &Stack, request: http::request::Builder, body: String) -> Answer {
+    stack
+        .ask(request.header("host", HOST).body(Body::from(body)).unwrap())
+        .await
+}
+
+async fn ask_token(stack: &Stack, form: &[(&str, &str)]) -> Answer {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    send(stack, Request::post("/adfs/oauth2/token"), body).await
+}
+
+async fn register(stack: &Stack, name: &str, body: Value) -> Answer {
+    let request = Request::put(format!("{MINE}/{name}"))
+        .header("authorization", format!("Bearer {}", stack.token().await));
+    send(stack, request, body.to_string()).await
+}
+
+async fn with_assertion(stack: &Stack, assertion: &str) -> Answer {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", CLIENT),
+        (
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        ),
+        ("client_assertion", assertion),
+        ("scope", "https://management.azure.com/.default"),
+    ];
+    ask_token(stack, &form).await
+}
+
+/// Whether a token opens Resource Manager.
+async fn opens(stack: &Stack, token: &Value) -> u16 {
+    let request = Request::get(format!("{SUBSCRIPTION}?api-version=2022-12-01")).header(
+        "authorization",
+        format!("Bearer {}", token.as_str().unwrap()),
+    );
+    send(stack, request, String::new()).await.status.as_u16()
+}
+
+fn number(answer: &Answer, status: u16) -> u64 {
+    answer.json_of(status)["error_codes"][0].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn management_1_3_the_holder_of_a_registered_certificate_signs_in() {
+    let stack = Stack::start().await;
+    let (holder, other) = (Holder::new(), Holder::new());
+    let now = stack.clock.wall().seconds();
+    let claims = |change: Value| {
+        let mut claims = json!({
+            "iss": CLIENT, "sub": CLIENT, "aud": format!("http://{HOST}/adfs/oauth2/token"),
+            "exp": now + 600, "nbf": now,
+        });
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        claims
+    };
+    let good = holder.sign(&claims(json!({})));
+    assert_eq!(
+        number(&with_assertion(&stack, &good).await, 401),
+        700_027,
+        "not registered yet"
+    );
+    let made = register(&stack, "laptop", json!({"certificate": holder.certificate})).await;
+    assert_eq!(made.json_of(201)["kind"], "certificate");
+
+    let granted = with_assertion(&stack, &good).await.json_of(200);
+    assert_eq!(opens(&stack, &granted["access_token"]).await, 200);
+    let table = [
+        (other.sign(&claims(json!({}))), 700_027),
+        (
+            holder.sign(&claims(
+                json!({"aud": "https://login.example/oauth2/token"}),
+            )),
+            700_023,
+        ),
+        (holder.sign(&claims(json!({"exp": now - 301}))), 700_024),
+        (holder.sign(&claims(json!({"nbf": now + 302}))), 700_024),
+        (holder.sign(&claims(json!({"exp": null}))), 700_024),
+        (holder.sign(&claims(json!({"sub": "another"}))), 700_211),
+        (unsigned(&claims(json!({})), "HS256"), 700_027),
+    ];
+    for (at, (assertion, expected)) in table.iter().enumerate() {
+        let refused = with_assertion(&stack, assertion).await;
+        assert_eq!(number(&refused, 401), *expected, "row {at}: {refused:?}");
+    }
+    for malformed in ["x", &unsigned(&claims(json!({})), "none")] {
+        assert_eq!(
+            number(&with_assertion(&stack, malformed).await, 400),
+            50_027
+        );
+    }
+}
+
+/// A token whose signature is an empty text.
+fn unsigned(claims: &Value, algorithm: &str) -> String {
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    format!(
+        "{}.{}.",
+        part(&json!({"alg": algorithm, "typ": "JWT"})),
+        part(claims)
+    )
+}
+
+#[tokio::test]
+async fn management_1_3_a_token_of_a_trusted_issuer_signs_in() {
+    let stack = Stack::start().await;
+    let (issuer, other) = (Holder::new(), Holder::new());
+    let now = stack.clock.wall().seconds();
+    let body =
+        json!({"issuer": "https://ci.example", "subject": "repo:shop:main", "keys": issuer.keys()});
+    assert_eq!(
+        register(&stack, "build", body).await.json_of(201)["kind"],
+        "federated"
+    );
+    let claims = |iss: &str, sub: &str, aud: &str| json!({"iss": iss, "sub": sub, "aud": aud, "exp": now + 60});
+    let usual = "api://AzureADTokenExchange";
+    let good = claims("https://ci.example", "repo:shop:main", usual);
+    let granted = with_assertion(&stack, &issuer.sign(&good))
+        .await
+        .json_of(200);
+    assert_eq!(opens(&stack, &granted["access_token"]).await, 200);
+    let table = [
+        (
+            issuer.sign(&claims("https://evil.example", "repo:shop:main", usual)),
+            700_211,
+        ),
+        (
+            issuer.sign(&claims("https://ci.example", "repo:shop:other", usual)),
+            700_213,
+        ),
+        (
+            issuer.sign(&claims(
+                "https://ci.example",
+                "repo:shop:main",
+                "api://other",
+            )),
+            700_212,
+        ),
+        (other.sign(&good), 50_013),
+    ];
+    for (at, (assertion, expected)) in table.iter().enumerate() {
+        let refused = with_assertion(&stack, assertion).await;
+        assert_eq!(number(&refused, 401), *expected, "row {at}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_is_registered_by_somebody_who_signed_in() {
+    let stack = Stack::start().await;
+    let body = json!({"certificate": Holder::new().certificate}).to_string();
+    for request in [
+        Request::put(format!("{MINE}/mine")),
+        Request::get(MINE),
+        Request::delete(format!("{MINE}/mine")),
+    ] {
+        assert_eq!(
+            send(&stack, request, body.clone()).await.status,
+            401,
+            "in development too"
+        );
+    }
+    for body in [
+        json!({}),
+        json!({"certificate": "x"}),
+        json!({"issuer": "a", "subject": "b", "keys": {"keys": []}}),
+        // Whoever checks a token with such a key could write it.
+        json!({"issuer": "a", "subject": "b", "keys": {"keys": [{"kty": "oct", "k": "AAAA"}]}}),
+    ] {
+        assert_eq!(
+            register(&stack, "mine", body.clone()).await.status,
+            400,
+            "{body}"
+        );
+    }
+    let good = json!({"certificate": Holder::new().certificate});
+    for at in 0..20 {
+        assert_eq!(
+            register(&stack, &format!("c{at}"), good.clone())
+                .await
+                .status,
+            201
+        );
+    }
+    assert_eq!(register(&stack, "c0", good.clone()).await.status, 200);
+    assert_eq!(register(&stack, "one-more", good).await.status, 409);
+    let token = format!("Bearer {}", stack.token().await);
+    let remove = || Request::delete(format!("{MINE}/C0")).header("authorization", &token);
+    assert_eq!(send(&stack, remove(), String::new()).await.status, 204);
+    assert_eq!(send(&stack, remove(), String::new()).await.status, 404);
+    let list = Request::get(MINE).header("authorization", &token);
+    let listed = send(&stack, list, String::new()).await.json_of(200);
+    assert_eq!(listed["value"].as_array().unwrap().len(), 19);
+}
+
+#[tokio::test]
+async fn management_2_3_a_name_and_a_password_sign_in_and_are_refreshed() {
+    let stack = Stack::start().await;
+    let client = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
+    let scope = format!("http://{HOST}/.default offline_access openid profile");
+    let form = |name, password| {
+        [
+            ("grant_type", "password"),
+            ("client_id", client),
+            ("username", name),
+            ("password", password),
+            ("scope", &*scope),
+        ]
+    };
+    let password = PASSWORD.replace('+', " ");
+    let of_client = format!("{CLIENT}@localhost");
+    for name in ["admin@localhost", &of_client, CLIENT] {
+        let granted = ask_token(&stack, &form(name, &password)).await.json_of(200);
+        assert_eq!(opens(&stack, &granted["access_token"]).await, 200, "{name}");
+        let id = granted["id_token"]
+            .as_str()
+            .unwrap()
+            .split('.')
+            .nth(1)
+            .unwrap();
+        let id: Value =
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(id).unwrap()).unwrap();
+        assert_eq!(
+            (&id["preferred_username"], &id["aud"]),
+            (&json!(name), &json!(client))
+        );
+        assert!(granted["client_info"].is_string());
+    }
+    for (name, password) in [
+        ("admin@localhost", "wrong"),
+        ("nobody@localhost", &password),
+    ] {
+        let refused = ask_token(&stack, &form(name, password)).await;
+        assert_eq!(number(&refused, 400), 50_126);
+        assert_eq!(refused.json()["error"], "invalid_grant");
+    }
+
+    let granted = ask_token(&stack, &form("admin@localhost", &password))
+        .await
+        .json();
+    let refresh = granted["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!(
+        opens(&stack, &granted["refresh_token"]).await,
+        401,
+        "it opens nothing by itself"
+    );
+    let again = |token| {
+        [
+            ("grant_type", "refresh_token"),
+            ("client_id", client),
+            ("refresh_token", token),
+            ("scope", &*scope),
+        ]
+    };
+    let granted = ask_token(&stack, &again(&refresh)).await.json_of(200);
+    assert_eq!(opens(&stack, &granted["access_token"]).await, 200);
+    let access = granted["access_token"].as_str().unwrap();
+    assert_eq!(
+        number(&ask_token(&stack, &again(access)).await, 400),
+        700_082,
+        "a token for calls refreshes nothing"
+    );
+    stack
+        .clock
+        .turn_to(stack.clock.wall() + std::time::Duration::from_secs(24 * 3600));
+    assert_eq!(
+        number(&ask_token(&stack, &again(&refresh)).await, 400),
+        700_082
+    );
+}
+
+#[tokio::test]
+async fn management_2_3_a_device_waits_until_somebody_approves() {
+    let stack = Stack::start().await;
+    let begun = send(
+        &stack,
+        Request::post("/adfs/oauth2/devicecode"),
+        "client_id=x".into(),
+    )
+    .await
+    .json_of(200);
+    let (device, user) = (
+        begun["device_code"].as_str().unwrap(),
+        begun["user_code"].as_str().unwrap(),
+    );
+    assert!(begun["message"].as_str().unwrap().contains(user));
+    let poll = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "x"),
+        ("device_code", device),
+    ];
+    assert_eq!(
+        ask_token(&stack, &poll).await.json_of(400)["error"],
+        "authorization_pending"
+    );
+    let page = send(
+        &stack,
+        Request::get("/devicelogin?code=%3Cscript%3E"),
+        String::new(),
+    )
+    .await;
+    assert!(
+        page.text.contains("<form") && !page.text.contains("<script"),
+        "{page:?}"
+    );
+    let approve = |password: &str| format!("user_code={user}&username=admin&password={password}");
+    let refused = send(&stack, Request::post("/devicelogin"), approve("wrong")).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(ask_token(&stack, &poll).await.status, 400);
+    assert_eq!(
+        send(&stack, Request::post("/devicelogin"), approve(PASSWORD))
+            .await
+            .status,
+        200
+    );
+    let granted = ask_token(&stack, &poll).await.json_of(200);
+    assert!(granted["refresh_token"].is_string());
+    assert_eq!(
+        ask_token(&stack, &poll).await.json_of(400)["error"],
+        "bad_verification_code"
+    );
+}
+
+#[tokio::test]
+async fn management_2_5_local_programs_have_a_managed_identity_in_development() {
+    let imds = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fmanagement.azure.com";
+    let service = "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fmanagement.azure.com";
+    let stack = Stack::start().await;
+    let secret = PASSWORD.replace('+', " ");
+    let marked = |path: &str| Request::get(path).header("metadata", "true");
+    let good = [
+        marked(imds),
+        Request::get(service).header("x-identity-header", &secret),
+        Request::get(service).header("secret", &secret),
+        marked(&format!("{imds}&client_id={CLIENT}")),
+    ];
+    for request in good {
+        let granted = send(&stack, request, String::new()).await.json_of(200);
+        assert_eq!(
+            (&granted["expires_in"], &granted["client_id"]),
+            (&json!("3599"), &json!(CLIENT))
+        );
+        assert_eq!(opens(&stack, &granted["access_token"]).await, 200);
+    }
+    let shell = Request::post("/msi/token").header("metadata", "true");
+    let body = "resource=https%3A%2F%2Fmanagement.azure.com".to_owned();
+    assert_eq!(send(&stack, shell, body).await.status, 200);
+    let bad = [
+        (Request::get(imds), 400),
+        (marked(imds).header("x-forwarded-for", "10.0.0.1"), 400),
+        (marked(imds).header("origin", "https://example.com"), 400),
+        (marked(imds).header("host", "rebound.example"), 400),
+        (marked("/metadata/identity/oauth2/token"), 400),
+        (marked(&format!("{imds}&client_id=other")), 400),
+        (
+            Request::get(service).header("x-identity-header", "wrong"),
+            401,
+        ),
+    ];
+    for (request, status) in bad {
+        assert_eq!(send(&stack, request, String::new()).await.status, status);
+    }
+    let stack = Stack::start_as(Profile::Production).await;
+    assert_eq!(send(&stack, marked(imds), String::new()).await.status, 400);
+}
