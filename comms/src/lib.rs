@@ -9,6 +9,7 @@ mod agenda;
 pub mod chat;
 mod due;
 pub mod identity;
+pub mod mail;
 pub mod metrics;
 pub mod numbers;
 mod rates;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
+    pub(crate) mail: mail::Mail,
     pub(crate) agenda: Arc<Agenda>,
     pub(crate) metrics: Counters,
     pub(crate) identity_keys: identity::keys::Keys,
@@ -95,6 +97,7 @@ impl Comms {
         settings: Settings,
     ) -> Result<Self, OpenError> {
         let registry = Registry::load(&store, &settings.host_name)?;
+        let mail = mail::Mail::load(&store)?;
         let identity_keys = identity::keys::Keys::load(&store)?;
         let agenda = Arc::new(Agenda::default());
         let metrics = Counters::default();
@@ -106,6 +109,7 @@ impl Comms {
             carrier,
             settings,
             registry,
+            mail,
             agenda,
             metrics,
             identity_keys,

@@ -45,6 +45,9 @@ pub struct CommunicationService {
     pub public_network_access: String,
     /// `linkedDomains`.
     pub linked_domains: Vec<String>,
+    /// `notificationHubId`: kept and shown, without effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_hub_id: Option<String>,
     /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
@@ -141,6 +144,7 @@ impl CommunicationService {
                 .public_network_access
                 .unwrap_or_else(|| "Enabled".into()),
             linked_domains: spec.linked_domains.unwrap_or_default(),
+            notification_hub_id: None,
             created: now,
             updated: now,
         }
@@ -279,6 +283,24 @@ impl Comms {
         .await
     }
 
+    /// Writes down which notification hub a resource is linked to.
+    ///
+    /// # Errors
+    /// There is no such resource, or nothing could be kept.
+    pub async fn link_notification_hub(
+        &self,
+        id: &ResourceId,
+        hub: String,
+    ) -> Result<Arc<CommunicationService>, ManageError> {
+        self.change_resource(id, move |found, comms| {
+            let mut changed = found.clone();
+            changed.notification_hub_id = Some(hub);
+            changed.updated = comms.0.settings.clock.now();
+            Ok(changed)
+        })
+        .await
+    }
+
     async fn change_resource(
         &self,
         id: &ResourceId,
@@ -345,6 +367,7 @@ impl Comms {
             self.release_now(number).await?;
         }
         self.0.grid.remove_source(id).await?;
+        self.forget_mail_below(id).await?;
         loop {
             while 0 < self.forget_opt_outs(&service).await? {}
             while 0 < self.forget_identities(&service).await? {}

@@ -21,6 +21,7 @@ pub(crate) fn service(shape: EventShape, id: &str) -> CommunicationService {
         disable_local_auth: false,
         public_network_access: "Enabled".into(),
         linked_domains: Vec::new(),
+        notification_hub_id: None,
         created: Timestamp::EPOCH,
         updated: Timestamp::EPOCH,
     }

@@ -12,6 +12,7 @@ use crate::chat::message::{Message as ChatMessage, ReadReceipt};
 use crate::chat::thread::{Former, Member, Membership, Thread};
 use crate::identity::register::Named;
 use crate::identity::rows::{Identity, KeptKey};
+use crate::mail::MailResource;
 use crate::numbers::Assignment;
 use crate::resources::CommunicationService;
 use crate::sms::due::Due;
@@ -57,6 +58,8 @@ pub(crate) const CREATIONS: Table<Creation> = Table::new(86, "chat_creations");
 pub(crate) const CHAT_DUE: Table<ChatDue> = Table::new(87, "chat_due");
 /// (immutable resource id, user) -> since when nobody listens for it.
 pub(crate) const AWAY: Table<Away> = Table::new(88, "chat_away");
+/// Resource key -> what belongs to email. In the directory partition.
+pub(crate) const MAIL: Table<MailResource> = Table::new(95, "email_resources");
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +89,7 @@ mod tests {
             (CREATIONS.id(), CREATIONS.name()),
             (CHAT_DUE.id(), CHAT_DUE.name()),
             (AWAY.id(), AWAY.name()),
+            (MAIL.id(), MAIL.name()),
         ];
         let listed = schema::TABLES.iter().filter(|table| table.owner == "comms");
         assert!(listed.map(|table| (table.id, table.name)).eq(own));

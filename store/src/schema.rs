@@ -217,6 +217,12 @@ pub const TABLES: &[TableRecord] = &[
         owner: "comms",
         since: "0.1.0",
     },
+    TableRecord {
+        id: 95,
+        name: "email_resources",
+        owner: "comms",
+        since: "0.1.0",
+    },
 ];
 
 /// Whether a table is listed under this number and name.

@@ -1,21 +1,26 @@
 //! `Microsoft.Communication/communicationServices`.
 //!
+//! Not here: what is below `emailServices` (`email`).
 //! Source: reference management 6.
 
+use gridpost_comms::mail::{MailKind, MailResource};
 use gridpost_comms::resources::{CommunicationService, RESOURCE_TYPE, ServicePatch, ServiceSpec};
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
-use gridpost_model::{AccessKey, ResourceId, WhichKey};
+use gridpost_model::{AccessKey, ResourceId, Secret, WhichKey};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{Tags, Tracked};
-use super::{Answer, Call, empty, json, lists, ok};
+use super::{Answer, Call, email, email_body, empty, json, lists, ok, operations};
 use crate::problem::Refusal;
 
 /// Routes below the namespace.
 pub(super) async fn route(call: &Call<'_>) -> Answer {
+    if let Some(kind) = email::kind_of(call) {
+        return email::route(call, kind).await;
+    }
     let words = call.address.words();
     let one = || resource_id(call, &call.address.names[1]);
     match (call.method(), &words[..]) {
@@ -37,9 +42,13 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
             regenerate_key(call, &one()?).await
         }
         (&Method::POST, ["communicationservices", _, "linknotificationhub"]) => {
-            Err(Refusal::not_implemented("linkNotificationHub"))
+            link_hub(call, &one()?).await
         }
         (&Method::POST, ["checknameavailability"]) => check_name(call),
+        // A list of names, not an object: there is no such service here that could know any.
+        (&Method::POST, ["listverifiedexchangeonlinedomains"]) => ok(json!([])),
+        (&Method::GET, ["operations"]) => operations::list(call),
+        (&Method::GET, ["locations", _, "operationstatuses", _]) => email::operation(call),
         (_, ["communicationservices" | "checknameavailability", ..]) if words.len() < 3 => {
             Err(call.not_allowed())
         }
@@ -114,6 +123,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
         let message = "The property 'dataLocation' is required.";
         Refusal::invalid_field("properties.dataLocation", message)
     })?;
+    require_domains(call, body.properties.linked_domains.as_deref())?;
     let spec = ServiceSpec {
         location: body.location.unwrap_or_else(|| "global".to_owned()),
         data_location,
@@ -132,6 +142,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
 
 async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     let body: ServiceBody = call.body()?;
+    require_domains(call, body.properties.linked_domains.as_deref())?;
     let patch = ServicePatch {
         tags: body.tags,
         disable_local_auth: body.properties.disable_local_auth,
@@ -139,6 +150,38 @@ async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
         linked_domains: body.properties.linked_domains,
     };
     ok(shown(&*call.parts.comms.patch_resource(id, patch).await?))
+}
+
+/// Mail is sent from domains that exist and were verified.
+fn require_domains(call: &Call<'_>, linked: Option<&[String]>) -> Result<(), Refusal> {
+    for id in linked.unwrap_or_default() {
+        let domain = id.parse().ok().and_then(|id| call.parts.comms.mail(&id));
+        let is_domain = |one: &MailResource| MailKind::of(&one.id) == Some(MailKind::Domain);
+        if !domain.is_some_and(|one| is_domain(&one) && email_body::is_verified(&one)) {
+            let message = format!("Requested domain '{id}' does not exist or is not verified.");
+            return Err(Refusal::invalid_field("properties.linkedDomains", message));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HubBody {
+    resource_id: Option<String>,
+    connection_string: Option<Secret>,
+}
+
+/// Which hub it is, is written down; its connection string is not, because nothing is sent there.
+async fn link_hub(call: &Call<'_>, id: &ResourceId) -> Answer {
+    let body: HubBody = call.body()?;
+    let hub = body.resource_id.filter(|hub| !hub.is_empty());
+    let (Some(hub), Some(_)) = (hub, body.connection_string) else {
+        let message = "The properties 'resourceId' and 'connectionString' are required.";
+        return Err(Refusal::invalid_field("resourceId", message));
+    };
+    let service = call.parts.comms.link_notification_hub(id, hub).await?;
+    ok(json!({"resourceId": service.notification_hub_id}))
 }
 
 /// 200 when it is gone now, 204 when there was none.
@@ -152,13 +195,16 @@ async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
 }
 
 fn shown(service: &CommunicationService) -> Value {
-    let properties = json!({
+    let mut properties = json!({
         "provisioningState": "Succeeded", "hostName": service.host_name,
         "dataLocation": service.data_location, "immutableResourceId": service.immutable_id,
         "linkedDomains": service.linked_domains, "version": "v1",
         "publicNetworkAccess": service.public_network_access,
         "disableLocalAuth": service.disable_local_auth,
     });
+    if let Some(hub) = &service.notification_hub_id {
+        properties["notificationHubId"] = json!(hub);
+    }
     Tracked::new(
         &service.id,
         RESOURCE_TYPE,
@@ -210,11 +256,11 @@ struct NameBody {
 /// Names are taken everywhere, whatever the resource group.
 fn check_name(call: &Call<'_>) -> Answer {
     let body: NameBody = call.body()?;
-    let is_ours = body
-        .resource_type
-        .is_none_or(|kind| kind.eq_ignore_ascii_case(RESOURCE_TYPE));
-    if !is_ours {
-        let message = format!("The property 'type' must be '{RESOURCE_TYPE}'.");
+    let kind = body.resource_type.as_deref().unwrap_or(RESOURCE_TYPE);
+    let email = MailKind::Service.resource_type();
+    let is_email = kind.eq_ignore_ascii_case(email);
+    if !is_email && !kind.eq_ignore_ascii_case(RESOURCE_TYPE) {
+        let message = format!("The property 'type' must be '{RESOURCE_TYPE}' or '{email}'.");
         return Err(Refusal::invalid_field("type", message));
     }
     let name = body.name.unwrap_or_default();
@@ -225,11 +271,19 @@ fn check_name(call: &Call<'_>) -> Answer {
             "message": "A resource name has 1 to 63 letters, digits, '-' and '_'.",
         }));
     }
-    let taken = call.parts.comms.all_resources();
-    if taken
-        .iter()
-        .any(|service| service.id.name().eq_ignore_ascii_case(&name))
-    {
+    let comms = &call.parts.comms;
+    let is_it = |id: &ResourceId| id.name().eq_ignore_ascii_case(&name);
+    let is_taken = match is_email {
+        true => {
+            let all = comms.mail_in(&Scope::Everywhere, MailKind::Service);
+            all.iter().any(|service| is_it(&service.id))
+        }
+        false => comms
+            .all_resources()
+            .iter()
+            .any(|service| is_it(&service.id)),
+    };
+    if is_taken {
         return ok(json!({
             "nameAvailable": false, "reason": "AlreadyExists",
             "message": format!("The name '{name}' is already in use."),

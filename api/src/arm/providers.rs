@@ -24,8 +24,16 @@ const PROVIDERS: &[Provider] = &[
     Provider {
         namespace: "Microsoft.Communication",
         versions: &["2025-09-01", "2023-04-01", "2023-04-01-preview"],
-        types: &["communicationServices"],
-        planned: &["emailServices", "registeredNumbers", "operations"],
+        types: &[
+            "communicationServices",
+            "communicationServices/smtpUsernames",
+            "emailServices",
+            "emailServices/domains",
+            "emailServices/domains/senderUsernames",
+            "emailServices/domains/suppressionLists",
+            "emailServices/domains/suppressionLists/suppressionListAddresses",
+        ],
+        planned: &["registeredNumbers"],
     },
     Provider {
         namespace: "Microsoft.EventGrid",
@@ -73,6 +81,13 @@ pub(super) fn route(call: &Call<'_>) -> Answer {
 /// All providers.
 pub(super) fn list(call: &Call<'_>) -> Answer {
     ok(json!({"value": PROVIDERS.iter().map(|one| shown(call, one)).collect::<Vec<_>>()}))
+}
+
+/// The types of a namespace, and how it is spelled.
+pub(super) fn types_of(namespace: &str) -> Option<(&'static str, &'static [&'static str])> {
+    let mut all = PROVIDERS.iter();
+    let found = all.find(|one| one.namespace.eq_ignore_ascii_case(namespace));
+    found.map(|one| (one.namespace, one.types))
 }
 
 /// Whether the real service has this type and we do not yet.

@@ -4,12 +4,13 @@
 //! Not here: one resource, which its own type shows under the same path.
 //! Source: reference management 3.
 
+use gridpost_comms::mail::MailKind;
 use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::scope::Scope;
 use gridpost_model::ResourceId;
 use serde_json::Value;
 
-use super::{Answer, Call, communication, entrances, lists, system_topics};
+use super::{Answer, Call, communication, email, entrances, lists, system_topics};
 use crate::problem::Refusal;
 
 /// `az resource list`: everything, without its properties.
@@ -33,6 +34,9 @@ pub(super) fn list(call: &Call<'_>, group: Option<&str>) -> Answer {
 
 fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
     let mut all = communication::all(call, scope);
+    for kind in [MailKind::Service, MailKind::Domain] {
+        all.extend(email::all(call, scope, kind));
+    }
     all.extend(entrances::all(call, IntakeKind::Topic, scope));
     all.extend(entrances::all(call, IntakeKind::Domain, scope));
     all.extend(system_topics::all(call, scope));

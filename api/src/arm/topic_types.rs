@@ -7,7 +7,7 @@ use gridpost_model::event_type::{self, COMMUNICATION_TOPIC_TYPE, Reach};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, ok};
+use super::{Answer, Call, ok, operations};
 use crate::problem::Refusal;
 
 /// Routes of the tenant, and the two that hang on a resource.
@@ -26,7 +26,7 @@ pub(super) fn route(call: &Call<'_>) -> Answer {
                 false => ok(json!({"value": []})),
             }
         }
-        (None, ["operations"]) => ok(json!({"value": []})),
+        (None, ["operations"]) => operations::list(call),
         (Some(scope), ["eventtypes"]) => {
             source(call, scope)?;
             match call.parts.grid.entrance_of(scope) {

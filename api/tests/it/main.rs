@@ -8,6 +8,7 @@ mod chat_rights;
 mod conditions;
 mod delivery_options;
 mod domains;
+mod email;
 mod held;
 mod identity;
 mod live;
