@@ -18,6 +18,7 @@ use crate::confirm::Handshaking;
 use crate::destination::attributes::Taken;
 use crate::outbound::{Failure, Outcome, Request, Response, SigningKey};
 use crate::proposal::{ORIGIN, Proposal};
+use crate::refusals::FailedHandshake;
 use crate::subscriptions::SubscribeError;
 use crate::transcript::{Exchange, Transcript};
 
@@ -86,8 +87,27 @@ pub(crate) async fn ask(
             Verdict::Late => "The endpoint did not answer in time.",
             Verdict::Refused(why) => why,
         };
-        transcript.conclusion = why.to_owned();
+        why.clone_into(&mut transcript.conclusion);
+        expected(proposal).clone_into(&mut transcript.expected);
+        inner.registry.failed_handshakes.keep(FailedHandshake {
+            at: inner.settings.clock.now(),
+            source: proposal.source.clone(),
+            name: proposal.name.clone(),
+            transcript: transcript.clone(),
+        });
         return Err(failed(inner, proposal, &outcome, transcript));
+    }
+}
+
+/// What would have been an agreement.
+fn expected(proposal: &Proposal) -> &'static str {
+    match proposal.schema {
+        DeliverySchema::CloudEvents => {
+            "An answer with the header WebHook-Allowed-Origin: eventgrid.azure.net (or *); or a status below 300, and a visit of the URL in WebHook-Request-Callback within 10 minutes."
+        }
+        DeliverySchema::EventGrid | DeliverySchema::Custom => {
+            "Status 200 with the body {\"validationResponse\": \"<data.validationCode of the event>\"}; or status 200, and a visit of data.validationUrl within 10 minutes."
+        }
     }
 }
 

@@ -40,6 +40,7 @@ pub mod proposal;
 mod publish;
 mod radix;
 mod recent;
+pub mod refusals;
 mod registry;
 pub mod replay;
 mod retire;

@@ -30,7 +30,7 @@ pub(crate) struct Proposal {
     pub(crate) token: Secret,
     pub(crate) hook: WebHook,
     pub(crate) schema: DeliverySchema,
-    source: ResourceId,
+    pub(crate) source: ResourceId,
     pub(crate) name: String,
     id: String,
     pub(crate) code: Secret,

@@ -26,6 +26,7 @@ use crate::domain_topics::{self, DomainTopic};
 use crate::entrances::Entrance;
 use crate::intake::{Intake, IntakeKind, Wanted};
 use crate::matching::Lanes;
+use crate::refusals::FailedHandshakes;
 use crate::system_topics::SystemTopic;
 
 /// Custom topics by id, each in its own partition.
@@ -61,6 +62,8 @@ pub(crate) struct Registry {
     pub(crate) changed: Arc<Notify>,
     /// Validation URLs that endpoints know and nobody has visited yet.
     pub(crate) handshakes: Handshakes,
+    /// What endpoints said that did not agree.
+    pub(crate) failed_handshakes: FailedHandshakes,
     /// Notices of deletion that are on their way.
     pub(crate) notices: AtomicU64,
 }
@@ -145,6 +148,7 @@ impl Registry {
             changing: tokio::sync::Mutex::default(),
             changed: Arc::new(Notify::new()),
             handshakes: Handshakes::default(),
+            failed_handshakes: FailedHandshakes::default(),
             notices: AtomicU64::new(0),
         })
     }

@@ -25,6 +25,8 @@ pub struct Transcript {
     pub exchanges: Vec<Exchange>,
     /// What was made of it, in a sentence.
     pub conclusion: String,
+    /// What would have been an agreement.
+    pub expected: String,
 }
 
 /// One request and what came back.
@@ -143,6 +145,10 @@ impl fmt::Display for Transcript {
                 }
             }
         }
-        f.write_str(&self.conclusion)
+        f.write_str(&self.conclusion)?;
+        if self.expected.is_empty() {
+            return Ok(());
+        }
+        write!(f, " Expected: {}", self.expected)
     }
 }

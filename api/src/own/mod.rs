@@ -21,6 +21,7 @@ mod explain;
 mod faults;
 mod filters;
 pub(crate) mod guard;
+mod handshakes;
 mod info;
 mod numbers;
 pub(crate) mod problem;
@@ -61,6 +62,7 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
                 .put(texts::put_script)
                 .delete(texts::delete_script),
         )
+        .route("/handshakes/failed", get(handshakes::list))
         .route("/info", get(info::info))
         .route("/numbers", get(numbers::list))
         .route(

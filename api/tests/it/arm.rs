@@ -475,6 +475,18 @@ async fn a_failed_handshake_refuses_the_subscription() {
     let exchanges = &error["additionalInfo"][0]["info"]["exchanges"];
     assert_eq!(exchanges[0]["method"], "POST", "{error}");
     assert_eq!(manager.ask("GET", &path, NOTHING).await.status, 404);
+
+    let info = &error["additionalInfo"][0]["info"];
+    let expected = info["expected"].as_str().unwrap();
+    assert!(expected.contains("validationResponse"), "{info}");
+    let list = |query: &str| format!("/_gridpost/v1/handshakes/failed{query}");
+    let all = manager.raw("GET", &list("?name=ES1"), NOTHING).await;
+    let kept = &all.json_of(200)["value"][0];
+    for part in ["exchanges", "conclusion", "expected"] {
+        assert_eq!(kept[part], info[part], "{part}");
+    }
+    let others = manager.raw("GET", &list("?name=es2"), NOTHING).await;
+    assert_eq!(others.json_of(200)["value"], json!([]));
 }
 
 #[tokio::test]
