@@ -16,8 +16,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{Answer, Call, MAX_BODY_BYTES};
 use crate::problem::Refusal;
 
-/// Held from the comparison to the end of the change; calls without a condition do not wait for it.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// One is held from the comparison to the end of the change, which may wait for somebody's endpoint; calls without a
+/// condition do not wait for it. Which one follows from the resource's own name, the end of its path in every form.
+static TURNS: [Mutex<()>; 64] = [const { Mutex::const_new(()) }; 64];
 
 /// Waits for the conditional changes before this one, and compares. What is given back is held until the change is
 /// done; `None` when the call has no condition.
@@ -30,7 +31,7 @@ pub(super) async fn hold(call: &Call<'_>) -> Result<Option<MutexGuard<'static, (
     if !changes || !is_one_resource(call) || (must.is_none() && must_not.is_none()) {
         return Ok(None);
     }
-    let turn = TURN.lock().await;
+    let turn = turn_of(call).lock().await;
     let found = Box::pin(call.as_get().dispatch()).await;
     let current = match found {
         Ok(response) => Some(tag_of(&bytes_of(response).await?)),
@@ -48,6 +49,12 @@ pub(super) async fn hold(call: &Call<'_>) -> Result<Option<MutexGuard<'static, (
         "PreconditionFailed",
         message,
     ))
+}
+
+fn turn_of(call: &Call<'_>) -> &'static Mutex<()> {
+    let name = call.address.names.last().map_or("", String::as_str);
+    let digest = Sha256::digest(name.to_ascii_lowercase());
+    &TURNS[usize::from(digest[0]) % TURNS.len()]
 }
 
 /// The answer with its tag, when it shows one resource.

@@ -198,6 +198,7 @@ fn problem(error: ManageError) -> Problem {
         ManageError::Invalid(invalid) => Problem::bad_request(invalid.message),
         ManageError::Conflict(message) => Problem::conflict(message),
         ManageError::NotStored(error) => Problem::not_stored(&error),
+        ManageError::TooLarge(error) => Problem::bad_request(error.to_string()),
         other @ ManageError::NotFound(_) => Problem::not_found(other.to_string()),
     }
 }

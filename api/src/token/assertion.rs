@@ -23,7 +23,7 @@ use crate::Parts;
 pub(crate) const FEDERATED_AUDIENCE: &str = "api://AzureADTokenExchange";
 
 /// How far the clock of whoever wrote an assertion may be off, as in the service.
-const SKEW_SECONDS: i64 = 300;
+const SKEW_SECONDS: f64 = 300.0;
 
 /// What an assertion says of itself.
 #[derive(Deserialize)]
@@ -34,8 +34,9 @@ struct Claims {
     sub: String,
     #[serde(default)]
     aud: Audience,
-    exp: Option<i64>,
-    nbf: Option<i64>,
+    /// A NumericDate may have a fraction, and MSAL's has.
+    exp: Option<f64>,
+    nbf: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -145,13 +146,9 @@ fn federated(
 }
 
 fn require_current(claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
-    let now = now.seconds();
-    let begun = claims
-        .nbf
-        .is_none_or(|nbf| nbf <= now.saturating_add(SKEW_SECONDS));
-    let lasts = claims
-        .exp
-        .is_some_and(|exp| now < exp.saturating_add(SKEW_SECONDS));
+    let since = |moment: f64| now.seconds() as f64 - moment;
+    let begun = claims.nbf.is_none_or(|nbf| -SKEW_SECONDS <= since(nbf));
+    let lasts = claims.exp.is_some_and(|exp| since(exp) < SKEW_SECONDS);
     if begun && lasts {
         return Ok(());
     }

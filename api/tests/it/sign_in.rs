@@ -96,7 +96,7 @@ async fn management_1_3_the_holder_of_a_registered_certificate_signs_in() {
     let claims = |change: Value| {
         let mut claims = json!({
             "iss": CLIENT, "sub": CLIENT, "aud": format!("http://{HOST}/adfs/oauth2/token"),
-            "exp": now + 600, "nbf": now,
+            "exp": now as f64 + 600.25, "nbf": now,
         });
         claims
             .as_object_mut()
