@@ -127,7 +127,7 @@ async fn management_6_communication_services_have_their_codes() {
         Row("POST", acs, NOTHING, 405),
         Row(
             "PUT",
-            "/resourceGroups/rg1/providers/Microsoft.Communication/emailServices/e",
+            "/resourceGroups/rg1/providers/Microsoft.Communication/registeredNumbers/e",
             service(),
             501,
         ),
