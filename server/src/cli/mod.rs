@@ -12,6 +12,7 @@ mod doctor;
 mod env;
 mod events;
 mod fault;
+mod import;
 mod render;
 mod replay;
 mod resources;
@@ -87,6 +88,8 @@ enum Command {
     Apply(apply::Apply),
     /// Write the file that makes the resources that are there
     Export(apply::Export),
+    /// Turn a simulator's configuration into a file for apply
+    Import(import::Arguments),
     /// Custom topics
     #[command(subcommand)]
     Topic(topic::Command),
@@ -206,6 +209,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Env(arguments) => on_one_core(env::run(&arguments, &config, output)),
         Command::Apply(arguments) => on_one_core(apply::apply(&arguments, &config, output)),
         Command::Export(arguments) => on_one_core(apply::export(&arguments, &config, output)),
+        Command::Import(arguments) => import::run(&arguments, output),
         Command::Topic(command) => {
             on_one_core(async { topic::run(command, &Hands::find(&config, output)?).await })
         }

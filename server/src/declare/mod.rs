@@ -4,7 +4,8 @@
 //! written. What the file does not name is left alone, and a secret that it does not tell stays as it is.
 //!
 //! In order: `names` (what may be written), `document` (the file read), `present` (what is there), `plan` (the
-//! difference), `carry_out` (the calls), and `written` (a file made of what is there).
+//! difference), `carry_out` (the calls), `written` (a file made of what is there),
+//! and `imported` (a file made of a simulator's).
 
 use crate::client::Client;
 use crate::credentials::{RESOURCE_GROUP, SUBSCRIPTION};
@@ -15,6 +16,7 @@ mod bodies;
 mod carry_out;
 pub mod document;
 pub mod endpoint;
+pub mod imported;
 mod names;
 mod plan;
 mod present;

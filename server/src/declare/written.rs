@@ -62,13 +62,13 @@ impl Writer<'_> {
             let _ = write!(self.text, "\n[{label}]\n");
         }
         if text_of(group, "location") != "local" {
-            self.line("location", &group["location"]);
+            line(&mut self.text, "location", &group["location"]);
         }
         if !group["tags"]
             .as_object()
             .is_none_or(serde_json::Map::is_empty)
         {
-            self.line("tags", &group["tags"]);
+            line(&mut self.text, "tags", &group["tags"]);
         }
         for (word, kind) in Kind::Group.children() {
             for one in self.inside(*kind, text_of(group, "id")) {
@@ -141,14 +141,14 @@ impl Writer<'_> {
         };
         for field in Kind::Subscription.fields() {
             match field.path {
-                ENDPOINT_URL => self.line(ENDPOINT, &Value::from(endpoint.clone())),
+                ENDPOINT_URL => line(&mut self.text, ENDPOINT, &Value::from(endpoint.clone())),
                 RESOURCE_ID | QUEUE_NAME | DEAD_LETTER_TYPE | DEAD_LETTER_CONTAINER => (),
                 DEAD_LETTER_RESOURCE if !text(DEAD_LETTER_RESOURCE).is_empty() => {
                     let whole = endpoint::of_container(
                         &text(DEAD_LETTER_RESOURCE),
                         &text(DEAD_LETTER_CONTAINER),
                     );
-                    self.line(DEAD_LETTER, &Value::from(whole));
+                    line(&mut self.text, DEAD_LETTER, &Value::from(whole));
                 }
                 ENDPOINT_TYPE if text(ENDPOINT_TYPE) == "WebHook" => (),
                 _ => self.field(field, &of(field.path), usual),
@@ -170,22 +170,23 @@ impl Writer<'_> {
                 .push_str("# The values of secret attributes are left out.\n");
         }
         match field.alike {
-            Alike::Mapping => self.line(field.short(), &filled(value)),
-            _ => self.line(field.short(), value),
+            Alike::Mapping => line(&mut self.text, field.short(), &filled(value)),
+            _ => line(&mut self.text, field.short(), value),
         }
     }
+}
 
-    fn line(&mut self, name: &str, value: &Value) {
-        let Some(value) = toml_of(value) else { return };
-        let long = |all: &Vec<toml::Value>| 1 < all.len() || all.iter().any(toml::Value::is_table);
-        let _ = match value.as_array().filter(|all| long(all)) {
-            Some(all) => {
-                let lines: String = all.iter().map(|one| format!("    {one},\n")).collect();
-                write!(self.text, "{name} = [\n{lines}]\n")
-            }
-            None => writeln!(self.text, "{name} = {value}"),
-        };
-    }
+/// Adds a property, unless there is nothing to say of it.
+pub(super) fn line(text: &mut String, name: &str, value: &Value) {
+    let Some(value) = toml_of(value) else { return };
+    let long = |all: &Vec<toml::Value>| 1 < all.len() || all.iter().any(toml::Value::is_table);
+    let _ = match value.as_array().filter(|all| long(all)) {
+        Some(all) => {
+            let lines: String = all.iter().map(|one| format!("    {one},\n")).collect();
+            write!(text, "{name} = [\n{lines}]\n")
+        }
+        None => writeln!(text, "{name} = {value}"),
+    };
 }
 
 fn labelled(above: &str, word: &str, name: &str) -> String {
