@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::auth::bearer::{self, Audience, Unauthenticated};
 use crate::communication::{Call, Refusal, echo_request_id, read_json_or_default};
 use crate::token::{self, Claims};
-use crate::{Parts, Shared, issuer, words};
+use crate::{Parts, Shared, cors, issuer, words};
 
 /// `/identities`, `/teamsUser`, `/access/entra`, and the keys that verify tokens of users.
 pub fn routes() -> Router<Shared> {
@@ -35,6 +35,7 @@ pub fn routes() -> Router<Shared> {
         .route("/teamsUser/{verb}", post(exchange_teams))
         .route("/access/entra/{verb}", post(exchange_entra))
         .layer(from_fn(words::layer))
+        .layer(from_fn(cors::layer))
         .layer(from_fn(echo_request_id))
 }
 

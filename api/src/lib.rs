@@ -24,6 +24,7 @@ mod body;
 pub mod chat;
 pub mod closing;
 pub mod communication;
+mod cors;
 pub mod identity;
 pub mod issuer;
 mod object;

@@ -9,8 +9,8 @@ use axum::middleware::from_fn;
 use axum::routing::any;
 use http::StatusCode;
 
-use crate::Shared;
 use crate::communication::{Refusal, echo_request_id};
+use crate::{Shared, cors};
 
 /// The first words of their paths. Source: reference communication-services 1.
 const WORDS: [&str; 11] = [
@@ -36,6 +36,7 @@ pub fn routes() -> Router<Shared> {
     });
     routes
         .route("/emails:send", any(refuse))
+        .layer(from_fn(cors::layer))
         .layer(from_fn(echo_request_id))
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::communication::{Call, Refusal, Value, echo_request_id};
-use crate::{Parts, Shared, words};
+use crate::{Parts, Shared, cors, words};
 
 /// `/sms`, `/sms/optouts:…` and `/deliveryReports/{id}`.
 pub fn routes() -> Router<Shared> {
@@ -34,6 +34,7 @@ pub fn routes() -> Router<Shared> {
         .route("/sms/optouts:check", post(check_opt_outs))
         .route("/deliveryReports/{id}", get(delivery_report))
         .layer(from_fn(words::layer))
+        .layer(from_fn(cors::layer))
         .layer(from_fn(echo_request_id))
 }
 

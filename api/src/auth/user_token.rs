@@ -5,6 +5,8 @@
 //! Not here: how tokens are made and judged (`comms::identity`), what a user may do in a thread (`comms::chat`).
 //! Source: reference communication-services 3.2 and 7.
 
+use std::fmt::Display;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use gridpost_comms::identity::{BadToken, User};
@@ -58,11 +60,20 @@ impl FromRequest<Shared> for UserCall {
 /// # Errors
 /// 401: there is no good token; 503: the identity cannot be read now.
 pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal> {
-    let token = bearer::token_of(headers).ok_or_else(unauthorized)?;
+    let Some(token) = bearer::token_of(headers) else {
+        let why = "there is no 'Authorization: Bearer' header";
+        return Err(refused(&why));
+    };
     parts.comms.user_of(token).map_err(|error| match error {
         BadToken::NotRead(error) => Refusal::not_stored(&error),
-        BadToken::Unknown | BadToken::Expired | BadToken::Revoked => unauthorized(),
+        BadToken::Unknown | BadToken::Expired | BadToken::Revoked => refused(&error),
     })
+}
+
+/// 401, and why for the log: never the token, and at `debug` because strangers decide how often it happens.
+fn refused(why: &dyn Display) -> Refusal {
+    tracing::debug!("a call of a user was refused: {why}");
+    unauthorized()
 }
 
 /// 401, in the service's words, which do not tell what is wrong with the token.

@@ -6,7 +6,6 @@
 //! Source: reference communication-services 7.
 
 mod body;
-mod cors;
 mod live;
 mod messages;
 mod page;
@@ -24,7 +23,7 @@ use http::StatusCode;
 
 use crate::auth::user_token::{forbidden, unauthorized};
 use crate::communication::{Refusal, echo_request_id};
-use crate::{Shared, words};
+use crate::{Shared, cors, words};
 
 /// Everything below `/chat`.
 pub fn routes() -> Router<Shared> {
@@ -75,7 +74,10 @@ impl From<ChatError> for Refusal {
         let message = error.to_string();
         match error {
             ChatError::Unauthorized => unauthorized(),
-            ChatError::Forbidden => forbidden(),
+            ChatError::Forbidden(lack) => {
+                tracing::debug!("a call of a user was refused: {lack}");
+                forbidden()
+            }
             ChatError::TooManyForPresence => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
             ChatError::NoThread | ChatError::NoMessage => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", message)
@@ -94,6 +96,7 @@ mod tests {
 
     use axum::response::IntoResponse as _;
     use gridpost_comms::TooOften;
+    use gridpost_comms::chat::Lack;
     use gridpost_store::StoreError;
     use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
     use serde_json::{Value, json};
@@ -124,7 +127,12 @@ mod tests {
                 "Unauthorized",
                 "Request is not authorized.",
             ),
-            (ChatError::Forbidden.into(), 403, "Forbidden", not_allowed),
+            (
+                ChatError::Forbidden(Lack::Membership).into(),
+                403,
+                "Forbidden",
+                not_allowed,
+            ),
             (
                 ChatError::TooManyForPresence.into(),
                 403,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod arm;
+mod browser;
 mod chat;
 mod chat_rights;
 mod conditions;

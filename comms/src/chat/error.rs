@@ -2,7 +2,22 @@
 
 use gridpost_store::StoreError;
 
+use crate::identity::Scope;
 use crate::rates::TooOften;
+
+/// What a user lacks for a chat call. The service does not tell its clients; our log does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// Its token has no such scope.
+    #[error("its token lacks the scope '{}'", .0.as_str())]
+    Scope(Scope),
+    /// It is not in the thread.
+    #[error("it is no participant of the thread")]
+    Membership,
+    /// Somebody else said the message.
+    #[error("somebody else sent the message")]
+    Authorship,
+}
 
 /// Why a chat call was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +27,7 @@ pub enum ChatError {
     Unauthorized,
     /// The user is not in the thread, or its token does not reach so far.
     #[error("User is not allowed to perform specified action.")]
-    Forbidden,
+    Forbidden(Lack),
     /// There is no such thread in this communication resource.
     #[error("The chat thread does not exist.")]
     NoThread,

@@ -10,7 +10,7 @@ use gridpost_model::Timestamp;
 use gridpost_store::Scan;
 
 use crate::chat::announce::{Said, What};
-use crate::chat::error::ChatError;
+use crate::chat::error::{ChatError, Lack};
 use crate::chat::message::{Content, Kind, Message};
 use crate::chat::rates::Call;
 use crate::chat::rights::Act;
@@ -159,7 +159,7 @@ impl Chat<'_> {
         let found = found.ok_or(ChatError::NoThread)?;
         let key = (self.resource(), thread, self.user.id.as_str());
         let member = snapshot.get(&tables::MEMBERS, partition, key)?;
-        Ok((found, member.ok_or(ChatError::Forbidden)?))
+        Ok((found, member.ok_or(ChatError::Forbidden(Lack::Membership))?))
     }
 
     /// What the user sees of a thread: a member all since it came in (or as far back as it was let), somebody who was
@@ -170,13 +170,13 @@ impl Chat<'_> {
                 from: member.sees_from(),
                 before: u64::MAX,
             }),
-            Err(ChatError::Forbidden) => {
+            Err(error @ ChatError::Forbidden(_)) => {
                 let key = (self.resource(), thread, self.user.id.as_str());
                 let partition = self.service.partition();
                 let former = self
                     .snapshot()
                     .get(&tables::FORMER_MEMBERS, partition, key)?;
-                let former = former.ok_or(ChatError::Forbidden)?;
+                let former = former.ok_or(error)?;
                 Ok(Window {
                     from: former.member.sees_from(),
                     before: former.last + 1,
@@ -281,7 +281,7 @@ fn change(
         Content::Said { by, .. } if *by == *user => (),
         // What is before a member's time does not exist for it.
         _ if id < member.sees_from() => return Err(ChatError::NoMessage),
-        _ => return Err(ChatError::Forbidden),
+        _ => return Err(ChatError::Forbidden(Lack::Authorship)),
     }
     if message.deleted.is_some() {
         return if edit.is_some() {

@@ -29,7 +29,7 @@ use gridpost_model::Timestamp;
 use gridpost_store::{Snapshot, StoreError, Txn, WriteError};
 
 pub use create::{Created, NewThread};
-pub use error::ChatError;
+pub use error::{ChatError, Lack};
 pub use message::{Content, Kind, Message, ReadReceipt};
 pub use messages::{Draft, Edit};
 pub use person::{Candidate, Identifier, InvalidParticipant, Person, Unfit};
@@ -89,7 +89,7 @@ impl Chat<'_> {
         if self.user.scopes.allow(act.needs()) {
             Ok(())
         } else {
-            Err(ChatError::Forbidden)
+            Err(ChatError::Forbidden(Lack::Scope(act.needs())))
         }
     }
 

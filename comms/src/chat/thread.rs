@@ -11,7 +11,7 @@ use gridpost_model::{Chance, Timestamp};
 use gridpost_store::{Scan, StoreError, Txn};
 use serde::{Deserialize, Serialize};
 
-use crate::chat::error::ChatError;
+use crate::chat::error::{ChatError, Lack};
 use crate::chat::person::Person;
 use crate::identity::UserId;
 use crate::tables;
@@ -148,7 +148,10 @@ pub(crate) fn thread_of(
 ) -> Result<(Thread, Member), ChatError> {
     let thread = thread(txn, resource, id)?;
     let member = txn.get(&tables::MEMBERS, (resource, id, user.as_str()))?;
-    Ok((thread, member.ok_or(ChatError::Forbidden)?))
+    Ok((
+        thread,
+        member.ok_or(ChatError::Forbidden(Lack::Membership))?,
+    ))
 }
 
 pub(crate) fn put_thread(

@@ -1,8 +1,9 @@
-//! Pages of other origins, which may call chat.
+//! Pages of other origins, which may call the communication services.
 //!
-//! Promise: a browser lets a page of any origin use chat with the token that the page has. No credential travels by
-//! itself here (no cookie, no client certificate), so a page can do nothing that it could not do from elsewhere.
-//! Not here: our own REST, which answers local pages only (`own::guard`).
+//! Promise: a browser lets a page of any origin use them with the token or key that the page has. No credential travels
+//! by itself here (no cookie, no client certificate), so a page can do nothing that it could not do from elsewhere.
+//! Not here: our own REST, which answers local pages only (`own::guard`); signing in, Resource Manager and publishing,
+//! which answer pages of their own origin.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// Answers what a browser asks before a call of another origin, and lets its page read the answers.
-pub(super) async fn layer(request: Request, next: Next) -> Response {
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
     if !request.headers().contains_key(header::ORIGIN) {
         return next.run(request).await;
     }
