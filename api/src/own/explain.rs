@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use gridpost_grid::explain::{Explained, Explanation, Fate};
 use gridpost_grid::retry::Outcome;
@@ -11,14 +10,16 @@ use gridpost_model::Timestamp;
 use gridpost_model::filter::Refusal;
 use gridpost_model::subscription::ProvisioningState;
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Value;
 use super::activity::AttemptOut;
 use super::numbers::sentence;
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::Shared;
+use crate::path::RawTarget;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,9 +62,16 @@ struct ExplainedOut<'a> {
 /// Explains the newest events of an id.
 pub(super) async fn explain(
     State(parts): State<Shared>,
-    id: Result<Path<String>, PathRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let id = id?.0;
+    let Some(id) = id_in(sent(&request)) else {
+        return Err(problem::no_route(request.uri().clone()).await);
+    };
+    if id.is_empty() {
+        let message =
+            "The id of an event stands between 'events/' and '/explain', and it is empty.";
+        return Err(Problem::bad_request(message));
+    }
     let grid = parts.grid.clone();
     let wanted = id.clone();
     // It reads the journal, which may take a moment.
@@ -84,6 +92,22 @@ pub(super) async fn explain(
     let body = serde_json::to_vec(&value).map_err(|error| unreadable(&error))?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json)], body).into_response())
+}
+
+/// The path as it was sent: the normal form has slashes of ids decoded, and doubled ones made one.
+fn sent(request: &Request) -> &str {
+    let raw = request.extensions().get::<RawTarget>();
+    raw.map_or(request.uri(), |raw| &raw.0).path()
+}
+
+/// What stands between `events` and `explain` in a path, decoded.
+fn id_in(path: &str) -> Option<String> {
+    let path = path.trim_end_matches('/').strip_suffix("/explain")?;
+    let id = match path.split_once("/events/") {
+        Some((_, id)) => id,
+        None => path.strip_suffix("/events").map(|_| "")?,
+    };
+    Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -240,6 +264,24 @@ mod tests {
             refusal.to_string(),
             "The subject '/phonenumber/15555555555' does not begin with 'phonenumber/1666'."
         );
+    }
+
+    #[test]
+    fn an_id_is_read_from_the_path_as_it_was_sent() {
+        let table = [
+            ("/_gridpost/v1/events/1/explain", Some("1")),
+            ("/_gridpost/v1/events/a%2Fb%20c/explain/", Some("a/b c")),
+            ("/_gridpost/v1/events/a//b/explain", Some("a//b")),
+            ("/_gridpost/v1/events//events//explain", Some("/events/")),
+            ("/_gridpost/v1/events/explain/explain", Some("explain")),
+            ("/_gridpost/v1/events/%2E%2e%25/explain", Some("..%")),
+            ("/_gridpost/v1/events//explain", Some("")),
+            ("/_gridpost/v1/events/explain", Some("")),
+            ("/_gridpost/v1/events/1", None),
+        ];
+        for (path, id) in table {
+            assert_eq!(id_in(path).as_deref(), id, "{path}");
+        }
     }
 
     #[test]

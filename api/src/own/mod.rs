@@ -48,7 +48,8 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
         .route("/dead-letters:redrive", post(dead_letters::redrive))
         .route("/events", get(events::tail))
         .route("/events/wait", get(events::wait_for))
-        .route("/events/{id}/explain", get(explain::explain))
+        // An id may have slashes in it.
+        .route("/events/{*below}", get(explain::explain))
         .route("/faults", get(faults::list))
         .route(
             "/faults/{name}",

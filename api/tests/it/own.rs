@@ -129,6 +129,34 @@ async fn an_event_is_explained() {
 }
 
 #[tokio::test]
+async fn an_event_is_explained_whatever_stands_in_its_id() {
+    let stack = Stack::start().await;
+    for (sent, id) in [
+        ("a%2Fb%20c", "a/b c"),
+        ("%2F%2Fa%2F", "//a/"),
+        ("wait", "wait"),
+        ("%E2%82%AC%3F%23%25", "€?#%"),
+    ] {
+        let unknown = stack
+            .own("GET", &format!("events/{sent}/explain"), "")
+            .await
+            .json_of(404);
+        let message = unknown["error"]["message"].as_str().unwrap();
+        let told = format!("No event with the id '{id}' is kept.");
+        assert!(message.starts_with(&told), "{message}");
+    }
+    let empty = stack.own("GET", "events//explain", "").await.json_of(400);
+    let message = empty["error"]["message"].as_str().unwrap();
+    assert!(message.contains("it is empty"), "{message}");
+    let other = stack
+        .own("GET", "events/1/explained", "")
+        .await
+        .json_of(404);
+    let message = other["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("There is nothing at"), "{message}");
+}
+
+#[tokio::test]
 async fn a_filter_is_tried_on_events_that_are_kept() {
     let stack = Stack::start().await;
     for text in ["hello", "goodbye"] {
