@@ -259,7 +259,7 @@ fn identity(config: &Config, data: &Path, sources: &Sources) -> anyhow::Result<I
         None => {
             let now = SystemClock::default().now().max(sources.clock.wall());
             Folder::of(data)
-                .ready(now)
+                .ready(now, &config.host_names)
                 .context("making the development certificate")
         }
     }

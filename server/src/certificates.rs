@@ -1,12 +1,12 @@
 //! The development certificate authority and the server's certificate.
 //!
 //! Promise: the authority is made once and kept, so that a client that trusts it goes on trusting it; the server's
-//! certificate names localhost, 127.0.0.1, ::1 and this machine, and is renewed before it ends. Keys are readable by
-//! their owner only.
+//! certificate names localhost, 127.0.0.1, ::1, this machine and the configured host names, and is renewed before it ends
+//! or when it lacks one of them. Keys are readable by their owner only.
 //! Not here: what is served with it (`listener`), who is told to trust it (`cli::env`).
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,14 +78,14 @@ impl Folder {
         ))
     }
 
-    /// The certificate and key to serve with, made or renewed as needed.
+    /// The certificate and key to serve with, made or renewed as needed. `host_names` are further names it is to carry.
     ///
     /// # Errors
     /// A file of the folder cannot be read, written or understood.
-    pub fn ready(&self, now: Timestamp) -> anyhow::Result<Identity> {
+    pub fn ready(&self, now: Timestamp, host_names: &[String]) -> anyhow::Result<Identity> {
         files::make_private_folder(&self.0)?;
         let authority = self.authority_ready(now)?;
-        let names = names();
+        let names = names(host_names);
         if !self.is_good(now, &names) {
             let (certificate, key) = issue(&authority, &names, now)?;
             files::write_private(&self.certificate_key(), key.as_bytes())?;
@@ -176,17 +176,44 @@ impl Identity {
     }
 }
 
-/// The names a development certificate carries.
-fn names() -> Vec<SanType> {
-    let mut names: Vec<SanType> = ["localhost", "*.eg.localhost"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(machine_name())
-        .filter_map(|name| Some(SanType::DnsName(name.try_into().ok()?)))
-        .collect();
-    names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+/// The names a development certificate carries, each once.
+fn names(host_names: &[String]) -> Vec<SanType> {
+    let fixed = ["localhost", "*.eg.localhost"].map(str::to_owned);
+    let configured = host_names.iter().filter_map(|name| host_name(name));
+    let hosts = fixed.into_iter().chain(machine_name()).chain(configured);
+    let hosts = hosts.filter_map(|name| Some(SanType::DnsName(name.try_into().ok()?)));
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let configured = host_names.iter().filter_map(|name| address_named(name));
+    let addresses = loopback.into_iter().chain(configured);
+    let mut names = Vec::new();
+    for name in hosts.chain(addresses.map(SanType::IpAddress)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     names
+}
+
+/// The name in a configured host, which may have a port; `None` for an address and for what no certificate can name.
+fn host_name(configured: &str) -> Option<String> {
+    let name = match configured.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => configured,
+    };
+    let name = name.to_ascii_lowercase();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (!name.is_empty() && address_named(configured).is_none() && name.bytes().all(plain))
+        .then_some(name)
+}
+
+/// The address in a configured host, which may have a port.
+fn address_named(configured: &str) -> Option<IpAddr> {
+    let with_port = configured.parse::<SocketAddr>().map(|one| one.ip());
+    let bare = configured.trim_start_matches('[').trim_end_matches(']');
+    with_port.or_else(|_| bare.parse()).ok()
 }
 
 fn machine_name() -> Option<String> {
@@ -308,23 +335,53 @@ mod tests {
         let folder = Folder::of(data.path());
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
 
-        folder.ready(moment("2026-01-01T00:00:00Z")).unwrap();
+        folder.ready(moment("2026-01-01T00:00:00Z"), &[]).unwrap();
         let (authority, first) = (read(folder.authority()), read(folder.certificate()));
         assert_eq!(folder.ends().unwrap(), moment("2027-02-02T00:00:00Z"));
 
-        folder.ready(moment("2026-12-31T00:00:00Z")).unwrap();
+        folder.ready(moment("2026-12-31T00:00:00Z"), &[]).unwrap();
         assert_eq!(read(folder.certificate()), first);
 
-        folder.ready(moment("2027-01-15T00:00:00Z")).unwrap();
+        folder.ready(moment("2027-01-15T00:00:00Z"), &[]).unwrap();
         assert_ne!(read(folder.certificate()), first);
         assert_eq!(read(folder.authority()), authority);
+    }
+
+    #[test]
+    fn a_certificate_that_lacks_a_configured_name_is_made_anew() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::of(data.path());
+        let now = moment("2026-01-01T00:00:00Z");
+        let named = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            folder.ready(now, &names).unwrap();
+            let der = CertificateDer::from_pem_file(folder.certificate()).unwrap();
+            named_in(&X509Certificate::from_der(&der).unwrap().1)
+        };
+        let plain = named(&[]);
+        assert!(!plain.contains(&"my_app".to_owned()));
+        let authority = fs::read(folder.authority()).unwrap();
+        let more = named(&[
+            "My_App:8480",
+            "localhost",
+            "10.0.0.7",
+            "[fd00::7]:8480",
+            "not a name",
+            "",
+        ]);
+        let new: Vec<_> = more.iter().filter(|name| !plain.contains(name)).collect();
+        assert_eq!(new, ["10.0.0.7", "fd00::7", "my_app"]);
+        let first = fs::read(folder.certificate()).unwrap();
+        named(&["My_App", "10.0.0.7", "fd00::7"]);
+        assert_eq!(fs::read(folder.certificate()).unwrap(), first);
+        assert_eq!(fs::read(folder.authority()).unwrap(), authority);
     }
 
     #[test]
     fn the_certificate_serves() {
         let data = tempfile::tempdir().unwrap();
         let identity = Folder::of(data.path())
-            .ready(moment("2026-01-01T00:00:00Z"))
+            .ready(moment("2026-01-01T00:00:00Z"), &[])
             .unwrap();
         let tls = identity.into_tls().unwrap();
         assert_eq!(tls.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
@@ -335,7 +392,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let data = tempfile::tempdir().unwrap();
         let folder = Folder::of(data.path());
-        folder.ready(moment("2026-01-01T00:00:00Z")).unwrap();
+        folder.ready(moment("2026-01-01T00:00:00Z"), &[]).unwrap();
         for path in [folder.authority_key(), folder.certificate_key()] {
             assert_eq!(
                 fs::metadata(path).unwrap().permissions().mode() & 0o777,
@@ -348,9 +405,9 @@ mod tests {
     fn a_damaged_certificate_is_replaced() {
         let data = tempfile::tempdir().unwrap();
         let folder = Folder::of(data.path());
-        folder.ready(moment("2026-01-01T00:00:00Z")).unwrap();
+        folder.ready(moment("2026-01-01T00:00:00Z"), &[]).unwrap();
         fs::write(folder.certificate(), "not a certificate").unwrap();
-        folder.ready(moment("2026-01-01T00:00:00Z")).unwrap();
+        folder.ready(moment("2026-01-01T00:00:00Z"), &[]).unwrap();
         folder.ends().unwrap();
     }
 }

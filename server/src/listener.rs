@@ -477,7 +477,7 @@ mod tests {
         .unwrap();
         let certificates = crate::certificates::Folder::of(folder.path());
         let tls = certificates
-            .ready(Timestamp::EPOCH)
+            .ready(Timestamp::EPOCH, &[])
             .unwrap()
             .into_tls()
             .unwrap();

@@ -52,7 +52,8 @@ pub(super) async fn serve(
     shape: Shape,
 ) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let identity = certificates::Folder::of(folder.path()).ready(SystemClock::default().now())?;
+    let identity =
+        certificates::Folder::of(folder.path()).ready(SystemClock::default().now(), &[])?;
     let config = Config::load(&Flags::default())?;
     let port = Port::take(listen)?;
     let serving = port.serve(

@@ -142,7 +142,7 @@ impl World {
     /// The same over TLS, with the server's own certificate, choosing the first of these protocols that is offered.
     pub(crate) async fn secure_webhook(&self, protocols: &[&[u8]]) -> Webhook {
         let folder = certificates::Folder::of(&self.folder().join("data"));
-        let identity = folder.ready(self.now()).unwrap();
+        let identity = folder.ready(self.now(), &[]).unwrap();
         let mut tls = (*identity.into_tls().unwrap()).clone();
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Webhook::open_secure(self.clock.clone(), Arc::new(tls).into()).await
