@@ -146,9 +146,33 @@ impl Recent {
         };
         let oldest = (ring.len() == limit).then(|| ring.pop_front()).flatten();
         ring.push_back(Kept { attempt, share });
-        self.bytes -= oldest
-            .and_then(|oldest| oldest.share)
-            .map_or(0, |share| share.bytes);
+        let Some(Kept { attempt, share }) = oldest else {
+            return;
+        };
+        self.bytes -= share.map_or(0, |share| share.bytes);
+        if attempt.verdict == Verdict::Delivered {
+            self.keep_numbers(attempt);
+        }
+    }
+
+    /// Keeps the numbers of a success whose exchange had to go, in its place among the others.
+    fn keep_numbers(&mut self, attempt: Attempted) {
+        let earlier = |other: &Attempted| other.at <= attempt.at;
+        let place = self.successes.partition_point(earlier);
+        if self.successes.len() == SUCCESSES {
+            if place == 0 {
+                return;
+            }
+            self.successes.pop_front();
+        }
+        let place = place.min(self.successes.len());
+        self.successes.insert(
+            place,
+            Attempted {
+                exchange: None,
+                ..attempt
+            },
+        );
     }
 
     /// Makes room for an exchange at the expense of this lane's older ones.
@@ -253,6 +277,32 @@ mod tests {
         }
         assert_eq!(recent.all()[0].number, 1);
         assert_eq!(recent.all().len(), 1 + SAMPLES + SUCCESSES);
+    }
+
+    #[test]
+    fn a_success_that_loses_its_place_among_those_in_full_is_kept_by_its_numbers() {
+        let (mut recent, budget) = (Recent::default(), Arc::default());
+        for number in 1..=60 {
+            recent.push(attempt(number, Verdict::Delivered, 10), &budget);
+        }
+        let all = recent.all();
+        let numbers: Vec<u32> = all.iter().map(|attempt| attempt.number).collect();
+        assert_eq!(numbers, (13..=60).collect::<Vec<_>>());
+        let whole = all.iter().filter(|attempt| attempt.exchange.is_some());
+        assert_eq!(whole.count(), SAMPLES);
+        // Later ones by their numbers go on pushing out the oldest, whichever way it came.
+        for number in 61..=70 {
+            recent.succeeded(at(number), ("e", at(0)), number, None, Duration::ZERO, None);
+        }
+        assert_eq!(recent.all()[0].number, 23);
+        // One that is older than all that are kept has no place among them.
+        for number in 71..=100 {
+            recent.succeeded(at(number), ("e", at(0)), number, None, Duration::ZERO, None);
+        }
+        recent.push(attempt(101, Verdict::Delivered, 10), &budget);
+        assert_eq!(recent.all()[0].number, 46);
+        assert_eq!(recent.all().len(), SAMPLES + SUCCESSES);
+        assert_eq!(budget.0.load(Ordering::Relaxed), recent.bytes);
     }
 
     #[test]
