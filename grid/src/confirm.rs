@@ -12,6 +12,7 @@ use gridpost_model::{ResourceId, Secret, Timestamp};
 use gridpost_store::StoreError;
 use parking_lot::Mutex;
 
+use crate::handshake::why_pending;
 use crate::proposal::Proposal;
 use crate::{Grid, Inner};
 
@@ -124,7 +125,48 @@ impl Drop for Handshaking {
     }
 }
 
+/// An event subscription whose endpoint answered and did not agree.
+#[derive(Clone, Debug)]
+pub struct Awaiting {
+    /// The event subscription; nothing is delivered to it yet.
+    pub subscription: Arc<EventSubscription>,
+    /// Why it waits.
+    pub because: &'static str,
+    /// Whoever visits it lets events flow.
+    pub validation_url: Secret,
+    /// Until when a visit counts.
+    pub until: Timestamp,
+}
+
 impl Grid {
+    /// The event subscriptions that wait for a visit of their validation URL, the first to expire first.
+    pub fn awaiting(&self) -> Vec<Awaiting> {
+        let settings = &self.0.settings;
+        let now = settings.clock.now();
+        let registry = self.0.registry.read();
+        let mut awaiting: Vec<_> = registry
+            .lanes
+            .values()
+            .filter_map(|one| match &one.state {
+                ProvisioningState::AwaitingManualAction { token, until, .. } if now < *until => {
+                    let (lane, token) = (one.lane.0, token.reveal());
+                    let url = &settings.public_url;
+                    Some(Awaiting {
+                        subscription: Arc::clone(one),
+                        because: why_pending(one.delivery_schema),
+                        validation_url: Secret::new(format!(
+                            "{url}/eventsubscriptions/{lane}/validate?token={token}"
+                        )),
+                        until: *until,
+                    })
+                }
+                _ => None,
+            })
+            .collect();
+        awaiting.sort_by_key(|one| one.until);
+        awaiting
+    }
+
     /// A visit of the validation URL of a lane.
     ///
     /// # Errors

@@ -77,7 +77,14 @@ pub(crate) async fn ask(
             Verdict::Pending if open.was_visited() => {
                 return Ok(Agreement::Given { allowed_rate: None });
             }
-            Verdict::Pending => return Ok(Agreement::Pending),
+            Verdict::Pending => {
+                tracing::warn!(
+                    subscription = %proposal.name,
+                    "{} Nothing is delivered before its validation URL is visited; `gridpost doctor` shows it.",
+                    why_pending(proposal.schema)
+                );
+                return Ok(Agreement::Pending);
+            }
             Verdict::Late if attempt < ATTEMPTS => {
                 attempt += 1;
                 let clock = &inner.settings.clock;
@@ -87,6 +94,7 @@ pub(crate) async fn ask(
             Verdict::Late => "The endpoint did not answer in time.",
             Verdict::Refused(why) => why,
         };
+        tracing::info!(subscription = %proposal.name, "the event subscription was refused: {why}");
         why.clone_into(&mut transcript.conclusion);
         expected(proposal).clone_into(&mut transcript.expected);
         inner.registry.failed_handshakes.keep(FailedHandshake {
@@ -107,6 +115,19 @@ fn expected(proposal: &Proposal) -> &'static str {
         }
         DeliverySchema::EventGrid | DeliverySchema::Custom => {
             "Status 200 with the body {\"validationResponse\": \"<data.validationCode of the event>\"}; or status 200, and a visit of data.validationUrl within 10 minutes."
+        }
+    }
+}
+
+/// Why an endpoint that answered did not agree: there is one reason for each kind of question.
+pub(crate) const fn why_pending(schema: DeliverySchema) -> &'static str {
+    match schema {
+        DeliverySchema::CloudEvents => {
+            "The endpoint answered the OPTIONS request without a WebHook-Allowed-Origin header."
+        }
+        DeliverySchema::EventGrid | DeliverySchema::Custom => {
+            "The endpoint answered the validation event with status 200, but not with its code: \
+             {\"validationResponse\": \"<validationCode>\"}."
         }
     }
 }
@@ -182,6 +203,9 @@ fn judge_validation(outcome: &Outcome, code: &Secret) -> Verdict {
                 _ => Verdict::Pending,
             }
         }
+        Outcome::Answered(answer) if answer.status.is_redirection() => Verdict::Refused(
+            "The endpoint has to answer the validation event itself with status 200; redirects are not followed.",
+        ),
         Outcome::Answered(_) => {
             Verdict::Refused("The endpoint has to answer the validation event with status 200.")
         }

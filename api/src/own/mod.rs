@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::Shared;
 
 mod activity;
+mod awaiting;
 mod clock;
 mod credentials;
 mod dead_letters;
@@ -63,6 +64,7 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
                 .put(texts::put_script)
                 .delete(texts::delete_script),
         )
+        .route("/handshakes/awaiting", get(awaiting::list))
         .route("/handshakes/failed", get(handshakes::list))
         .route("/info", get(info::info))
         .route("/numbers", get(numbers::list))

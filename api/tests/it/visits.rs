@@ -75,6 +75,26 @@ async fn event_grid_4_1_a_visit_confirms_and_a_look_does_not() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_visit_is_listed_with_the_reason_and_the_url() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    unanswered(&stack, &manager).await;
+
+    let listed = async || stack.own("GET", "handshakes/awaiting", "").await.json_of(200);
+    let one = &listed().await["value"][0];
+    assert_eq!(one["subscription"], "es1");
+    assert_eq!(one["until"], "2026-11-22T00:37:55Z");
+    let because = one["because"].as_str().unwrap();
+    assert!(because.contains("validationResponse"), "{because}");
+    let url = one["validationUrl"].as_str().unwrap();
+    let url = url.strip_prefix(&format!("http://{HOST}")).unwrap();
+
+    assert_eq!(visit(&stack, "GET", url).await.status, 200);
+    assert_eq!(state(&manager).await, "Succeeded");
+    assert_eq!(listed().await["value"], json!([]));
+}
+
+#[tokio::test]
 async fn a_visit_without_the_token_changes_nothing() {
     let stack = Stack::start().await;
     let manager = Manager::sign_in(&stack).await;

@@ -262,6 +262,11 @@ async fn reachable(client: &Client, holder: &str) -> Vec<Check> {
     );
     let mut checks = vec![match client.ready().await {
         Ok(_) => Check::good("server", where_to),
+        Err(failure) if failure.exit == Exit::NoServer => Check::trouble(
+            "server",
+            format!("{where_to}: {:#}", failure.error),
+            "Ask again in a few seconds: a server that was killed leaves its folder then, and can be started again.",
+        ),
         Err(failure) => Check::trouble(
             "server",
             format!("{where_to} is not ready: {:#}", failure.error),
@@ -280,6 +285,9 @@ async fn reachable(client: &Client, holder: &str) -> Vec<Check> {
     let clock = client.own(Method::GET, "clock", None).await;
     let ahead = clock.map(|shown| ahead(&shown)).unwrap_or_default();
     checks.extend(moved(ahead));
+    // An older server has no such list.
+    let handshakes = client.own(Method::GET, "handshakes/awaiting", None).await;
+    checks.extend(handshakes.iter().flat_map(awaiting));
     // A clock that was moved on stays so over a restart.
     let now = SystemClock::default().now() + ahead;
     if now + SKEW < running.started {
@@ -308,6 +316,26 @@ fn moved(ahead: Duration) -> Option<Check> {
     );
     let advice = "Time was moved on with `gridpost clock advance`; a server with a new data folder has the time of its machine.";
     (!ahead.is_zero()).then(|| Check::note("moved clock", found, advice))
+}
+
+/// The event subscriptions that get nothing because nobody visited their validation URL.
+fn awaiting(handshakes: &Value) -> Vec<Check> {
+    let all = handshakes["value"].as_array().into_iter().flatten();
+    let check = |one: &Value| {
+        let text = |field: &str| render::plain(&one[field]);
+        let found = format!(
+            "{} gets nothing: it waits for a visit of its validation URL until {}",
+            text("subscription"),
+            text("until")
+        );
+        let advice = format!(
+            "{} Visit {} or mend the endpoint and create the subscription again.",
+            text("because"),
+            text("validationUrl")
+        );
+        Check::note("handshake", found, advice)
+    };
+    all.map(check).collect()
 }
 
 fn port(address: SocketAddr) -> Check {
@@ -419,6 +447,25 @@ mod tests {
         let check = told("PT26H").unwrap();
         assert_eq!(check.finding, Finding::Note);
         assert!(check.found.contains("1d 2h ahead"), "{}", check.found);
+    }
+
+    #[test]
+    fn a_subscription_that_waits_for_a_visit_is_told_of_with_its_url() {
+        let checks = awaiting(&serde_json::json!({ "value": [{
+            "subscription": "orders", "until": "2026-11-22T00:10:00Z", "because": "It said nothing.",
+            "validationUrl": "https://127.0.0.1:8480/eventsubscriptions/1/validate?token=T",
+        }]}));
+        let [check] = &checks[..] else {
+            panic!("{checks:?}");
+        };
+        assert_eq!(check.finding, Finding::Note);
+        assert!(check.found.starts_with("orders gets nothing"));
+        let advice = check.advice.as_deref().unwrap();
+        assert!(
+            advice.starts_with("It said nothing. Visit https://"),
+            "{advice}"
+        );
+        assert!(awaiting(&serde_json::json!({ "value": [] })).is_empty());
     }
 
     #[test]
