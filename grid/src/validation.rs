@@ -70,7 +70,9 @@ fn check_destination(destination: &Destination, client: &Client) -> Result<(), I
     }
     let why = match client.endpoint(hook.url.reveal()) {
         Ok(_) => return webhook::check(hook),
-        Err(BadUrl::Malformed) => "it is not an absolute https URL".to_owned(),
+        Err(BadUrl::Malformed) => {
+            "it is not an absolute URL, such as https://example.org/hook".to_owned()
+        }
         Err(BadUrl::NotHttps) => "only https endpoints are supported".to_owned(),
         Err(other) => other.to_string(),
     };

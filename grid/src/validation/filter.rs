@@ -58,15 +58,35 @@ fn check_types(
     let unknown =
         |one: &&String| kind == TopicKind::Communication && event_type::find(one).is_none();
     if let Some(unknown) = types.iter().find(unknown) {
+        let hint = match meant(unknown) {
+            Some(name) => format!(" Did you mean '{name}'?"),
+            None => String::new(),
+        };
         return Err(Invalid::new(
             field,
             format!(
-                "The event type '{unknown}' is not an event type of '{}'.",
+                "The event type '{unknown}' is not an event type of '{}'.{hint}",
                 event_type::COMMUNICATION_TOPIC_TYPE
             ),
         ));
     }
     Ok(Some(types))
+}
+
+/// The type whose last part is nearest, when so few letters differ that it is a slip of the pen.
+fn meant(unknown: &str) -> Option<&'static str> {
+    const SLIPS: usize = 3;
+    // No name is longer; comparing costs the product of both lengths.
+    const LONGEST: usize = 128;
+    let last = |name: &str| name.rsplit('.').next().map(str::to_ascii_lowercase);
+    let given = last(unknown).filter(|given| given.len() <= LONGEST)?;
+    let distance = |name: &str| strsim::osa_distance(&given, &last(name).unwrap_or_default());
+    event_type::COMMUNICATION
+        .iter()
+        .map(|(name, _)| (distance(name), *name))
+        .min()
+        .filter(|(slips, _)| *slips <= SLIPS)
+        .map(|(_, name)| name)
 }
 
 fn check_advanced(filters: &[AdvancedFilter]) -> Result<(), String> {
@@ -219,6 +239,21 @@ mod tests {
         ] {
             let refused = refused(vec![advanced("id", condition.clone())]);
             assert_eq!(refused.is_none(), passes, "{condition:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_type_is_told_which_was_meant() {
+        let received = Some("Microsoft.Communication.ChatMessageReceived");
+        for typed in [
+            "Microsoft.Communication.ChatMessageRecieved",
+            "ChatMessageReceived",
+            "chatmessagereceived",
+        ] {
+            assert_eq!(meant(typed), received, "{typed}");
+        }
+        for other in ["Shop.Ordered", "", &"x".repeat(1_000)] {
+            assert_eq!(meant(other), None, "{other}");
         }
     }
 
