@@ -57,7 +57,7 @@ impl Client {
                 Exit::NoServer,
                 format!(
                     "no server is running on the data folder {}; start one with `gridpost serve`, or name its folder \
-                     with --data",
+                     with --data or GRIDPOST_DATA, which `gridpost env` prints",
                     config.data.display()
                 ),
             )

@@ -14,6 +14,11 @@ use anyhow::Context as _;
 /// # Errors
 /// It cannot be made.
 pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !path.is_file(),
+        "{} is a file, and a folder is wanted there",
+        path.display()
+    );
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

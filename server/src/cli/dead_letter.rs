@@ -155,6 +155,7 @@ fn letters(listed: &Value, which: &Which) -> String {
             render::plain(&letter["deadLetterTime"]),
             render::plain(&letter["subscription"]),
             render::plain(&letter["event"]["id"]),
+            render::kind(type_of(&letter["event"])),
             render::plain(&letter["deadLetterReason"]),
             render::plain(&letter["deliveryAttempts"]),
             format!(
@@ -170,6 +171,7 @@ fn letters(listed: &Value, which: &Which) -> String {
             "AT",
             "SUBSCRIPTION",
             "EVENT",
+            "TYPE",
             "REASON",
             "ATTEMPTS",
             "LAST OUTCOME",
@@ -178,9 +180,35 @@ fn letters(listed: &Value, which: &Which) -> String {
     )
 }
 
+/// CloudEvents say `type`; what has another schema of its own has none.
+fn type_of(event: &Value) -> &Value {
+    match &event["eventType"] {
+        Value::Null => &event["type"],
+        found => found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_letter_is_shown_with_the_type_of_its_event() {
+        let which = Which {
+            subscription: None,
+            event: None,
+        };
+        let listed = serde_json::json!({ "value": [
+            {"event": {"id": "1", "eventType": "Microsoft.Communication.SMSReceived"}},
+            {"event": {"id": "2", "type": "Shop.Paid"}},
+        ]});
+        let shown = letters(&listed, &which);
+        assert!(
+            shown.contains("SMSReceived") && shown.contains("Shop.Paid"),
+            "{shown}"
+        );
+        assert!(!shown.contains("Microsoft"), "{shown}");
+    }
 
     #[test]
     fn a_choice_is_said_in_the_query_and_in_the_body() {

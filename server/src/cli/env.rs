@@ -49,6 +49,7 @@ pub(super) async fn run(
     let credentials = Credentials::load(&config.data)?;
     let url = &client.server().url;
     let mut variables = for_sdks(url, &connection_string, &credentials);
+    variables.push(("GRIDPOST_DATA", folder(&config.data)?));
     if let Some(authority) = &client.server().authority {
         let bundle = bundle(&Folder::of(&config.data), authority)?;
         variables.extend(trust(authority, &bundle));
@@ -107,6 +108,12 @@ fn for_sdks(url: &str, connection_string: &str, credentials: &Credentials) -> Va
         ("AZURE_SUBSCRIPTION_ID", credentials.subscription_id.clone()),
         ("AZURE_RESOURCE_GROUP", "gridpost".to_owned()),
     ]
+}
+
+/// The data folder as every directory finds it, so that commands work from the application's own, too.
+fn folder(data: &Path) -> anyhow::Result<String> {
+    let folder = data.canonicalize().context("finding the data folder")?;
+    Ok(folder.display().to_string())
 }
 
 /// Node adds what it is given to what it trusts; Python replaces it, and so gets a bundle of both.
@@ -188,6 +195,11 @@ mod tests {
     fn a_shell_reads_a_value_as_it_is() {
         assert_eq!(quoted("a b;c"), "'a b;c'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn the_folder_is_found_from_everywhere() {
+        assert!(Path::new(&folder(Path::new(".")).unwrap()).is_absolute());
     }
 
     #[test]

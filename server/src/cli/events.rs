@@ -25,6 +25,8 @@ pub(super) enum Command {
         /// End after this many
         #[arg(long, value_name = "N")]
         count: Option<u64>,
+        #[command(flatten)]
+        only: Only,
     },
     /// Wait for an event and print it
     Wait {
@@ -59,10 +61,47 @@ pub(super) enum Command {
     },
 }
 
+/// Which activities are shown.
+#[derive(clap::Args, Default)]
+pub(super) struct Only {
+    /// Only of events of this type, whole or its last part: SMSReceived
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only of events whose subject begins so
+    #[arg(long)]
+    subject: Option<String>,
+    /// Only of this event
+    #[arg(long)]
+    id: Option<String>,
+    /// Only in this event subscription
+    #[arg(long)]
+    subscription: Option<String>,
+}
+
+impl Only {
+    fn path(&self) -> String {
+        let event_type = self.event_type.as_deref().map(whole);
+        let wanted = [
+            ("type", event_type.as_ref()),
+            ("subject", self.subject.as_ref()),
+            ("id", self.id.as_ref()),
+            ("subscription", self.subscription.as_ref()),
+        ];
+        let query: Vec<_> = wanted
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value?))))
+            .collect();
+        match query.is_empty() {
+            true => "events".to_owned(),
+            false => format!("events?{}", query.join("&")),
+        }
+    }
+}
+
 pub(super) async fn run(command: Command, config: &Config, output: Output) -> Result<(), Failure> {
     let client = Client::find(config)?;
     match command {
-        Command::Tail { count } => tail(&client, count, output).await,
+        Command::Tail { count, only } => tail(&client, count, &only, output).await,
         Command::Wait {
             event_type,
             subject,
@@ -88,8 +127,13 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
     }
 }
 
-async fn tail(client: &Client, count: Option<u64>, output: Output) -> Result<(), Failure> {
-    let mut stream = client.stream("events").await?;
+async fn tail(
+    client: &Client,
+    count: Option<u64>,
+    only: &Only,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut stream = client.stream(&only.path()).await?;
     output
         .note("Watching, until Ctrl-C. Every text raises something: `gridpost sms receive hello`");
     let mut left = count.unwrap_or(u64::MAX);
@@ -114,7 +158,12 @@ fn line(activity: &Value) -> String {
         .parse::<Timestamp>()
         .map_or(at, |at| at.format("%H:%M:%S%.3f"));
     let mut shown = vec![at, format!("{:<12}", render::plain(&activity["what"]))];
-    shown.extend(["eventType", "subject", "id"].map(|field| render::plain(&activity[field])));
+    shown.push(render::kind(&activity["eventType"]));
+    shown.push(render::plain(&activity["id"]));
+    // Once for each event; what follows is known by the id.
+    if activity["what"] == "accepted" {
+        shown.push(render::subject(&activity["subject"]));
+    }
     if let Some(matched) = activity["matched"].as_u64() {
         shown.push(format!("wanted by {matched}"));
     }
@@ -157,7 +206,9 @@ fn explained(told: &Value, full: bool) -> String {
                 text.push_str(&format!("  {field:<7}  {value}\n"));
             }
         }
-        let subscriptions = list(&event["subscriptions"]);
+        let mut subscriptions: Vec<_> = list(&event["subscriptions"]).iter().collect();
+        subscriptions
+            .sort_by_key(|one| matches!(one["fate"].as_str(), Some("refused" | "notThen")));
         if subscriptions.is_empty() {
             text.push_str("\n  No event subscription listens to this topic.\n");
         }
@@ -292,10 +343,6 @@ fn shortened(answer: &str) -> String {
 
 fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u64) -> String {
     let mut path = format!("events/wait?timeoutSeconds={timeout_seconds}");
-    let whole = |name: &str| match name.contains('.') {
-        true => name.to_owned(),
-        false => format!("Microsoft.Communication.{name}"),
-    };
     if let Some(event_type) = event_type {
         path.push_str(&format!("&type={}", encoded(&whole(event_type))));
     }
@@ -303,6 +350,14 @@ fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u
         path.push_str(&format!("&subject={}", encoded(subject)));
     }
     path
+}
+
+/// A type by its last part, as people say it, in full.
+fn whole(event_type: &str) -> String {
+    match event_type.contains('.') {
+        true => event_type.to_owned(),
+        false => format!("Microsoft.Communication.{event_type}"),
+    }
 }
 
 pub(super) fn encoded(text: &str) -> String {
@@ -324,8 +379,32 @@ mod tests {
         });
         assert_eq!(
             line(&failed),
-            "00:27:55.500  failed        T  /s  1  to orders  attempt 1: Busy 503  next 2026-11-22T00:28:05Z"
+            "00:27:55.500  failed        T  1  to orders  attempt 1: Busy 503  next 2026-11-22T00:28:05Z"
         );
+    }
+
+    #[test]
+    fn an_event_that_is_accepted_shows_its_subject() {
+        let accepted = json!({
+            "at": "2026-11-22T00:27:55.5Z", "what": "accepted", "id": "1", "subject": "/s", "matched": 2,
+            "eventType": "Microsoft.Communication.SMSReceived",
+        });
+        assert_eq!(
+            line(&accepted),
+            "00:27:55.500  accepted      SMSReceived  1  /s  wanted by 2"
+        );
+    }
+
+    #[test]
+    fn an_explanation_tells_first_of_those_that_wanted_it() {
+        let one = |name: &str, fate: &str| json!({"name": name, "fate": fate, "attempts": []});
+        let told = json!({ "value": [{
+            "event": {"id": "1"}, "deletedSubscriptions": 0,
+            "subscriptions": [one("a", "refused"), one("b", "delivered"), one("c", "notThen"), one("d", "waiting")],
+        }]});
+        let text = explained(&told, false);
+        let places = ["b", "d", "a", "c"].map(|name| text.find(&format!("\n  {name}: ")).unwrap());
+        assert!(places.is_sorted(), "{text}");
     }
 
     #[test]
@@ -393,6 +472,20 @@ mod tests {
             "    attempt 2 at then: Busy 503 after 1.0 ms\n      sent: POST /hook?•••\n        aeg-event-type: \
              Notification\n\n        [{}]\n      answered: 503\n        retry-after: 1\n\n        busy\n        … (9 \
              bytes in all)\n      next at later: of the schedule\n"
+        );
+    }
+
+    #[test]
+    fn what_is_watched_is_said_in_the_query() {
+        assert_eq!(Only::default().path(), "events");
+        let only = Only {
+            event_type: Some("SMSReceived".into()),
+            id: Some("a/b".into()),
+            ..Only::default()
+        };
+        assert_eq!(
+            only.path(),
+            "events?type=Microsoft%2ECommunication%2ESMSReceived&id=a%2Fb"
         );
     }
 

@@ -41,17 +41,20 @@ struct Cli {
     command: Command,
 }
 
+/// What stands above the options that every command has, behind those of its own.
+const COMMON: &str = "Common options";
+
 /// What every command understands.
 #[derive(clap::Args)]
 struct Common {
     /// A configuration file (`gridpost config` shows the settings)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The data folder [default: $GRIDPOST_DATA or ./.gridpost]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, help_heading = COMMON, value_enum, default_value_t)]
     output: Format,
 }
 

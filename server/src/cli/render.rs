@@ -55,6 +55,29 @@ pub(super) fn span(text: &str) -> String {
     }
 }
 
+/// An event's type without what all of one service have in common.
+pub(super) fn kind(event_type: &Value) -> String {
+    let whole = plain(event_type);
+    let short = whole.strip_prefix("Microsoft.Communication.");
+    short.unwrap_or(&whole).to_owned()
+}
+
+/// Of a subject, as many characters are shown on a line.
+const SHOWN_OF_SUBJECT: usize = 60;
+
+/// A subject that fits a line: what is long is cut in its middle, because chat has long ids at both ends.
+pub(super) fn subject(subject: &Value) -> String {
+    let whole = plain(subject);
+    let count = whole.chars().count();
+    if count <= SHOWN_OF_SUBJECT {
+        return whole;
+    }
+    let half = SHOWN_OF_SUBJECT / 2;
+    let begin: String = whole.chars().take(half).collect();
+    let end: String = whole.chars().skip(count - half).collect();
+    format!("{begin}…{end}")
+}
+
 /// JSON on several lines.
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
@@ -95,5 +118,17 @@ mod tests {
             "method": "POST", "path": "/hook", "headers": {"aeg-event-type": "Notification"}, "body": [],
         }));
         assert_eq!(shown, "POST /hook\naeg-event-type: Notification\n\n[]");
+    }
+
+    #[test]
+    fn a_long_subject_keeps_both_ends_and_a_type_its_own_name() {
+        let long = format!("thread/{}/sender/bob", "é".repeat(80));
+        let shown = subject(&Value::from(long));
+        assert_eq!(shown.chars().count(), SHOWN_OF_SUBJECT + 1);
+        assert!(shown.starts_with("thread/é") && shown.ends_with("é/sender/bob"));
+        assert_eq!(subject(&Value::from("/s")), "/s");
+        let chat = Value::from("Microsoft.Communication.ChatMessageReceived");
+        assert_eq!(kind(&chat), "ChatMessageReceived");
+        assert_eq!(kind(&Value::from("Shop.Paid")), "Shop.Paid");
     }
 }

@@ -1,14 +1,17 @@
 //! `gridpost serve`: until a signal says to stop.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::apply;
 use crate::assembly::{Server, Sources};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::declare::{self, Extent, Report};
 use crate::drain::StopSignals;
 use crate::output::{Exit, Failure, Output};
+use crate::running::Running;
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
 pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
@@ -19,7 +22,7 @@ pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
     let principal = config.principal.clone();
     let server = Server::start(config, Sources::real()).await?;
     let running = server.running().clone();
-    let mut ready = json!({
+    let mut told = json!({
         "ready": true, "url": running.url, "address": running.address, "process": running.process,
     });
     if let Some(document) = document {
@@ -29,17 +32,12 @@ pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
         }
         let report = declare::apply(&client, document, Extent::Whole, output).await?;
         log(&report);
-        ready["applied"] = json!({
+        told["applied"] = json!({
             "created": report.created.len(), "changed": report.changed.len(),
             "unchanged": report.unchanged, "failed": report.failed.len(),
         });
     }
-    output.item(&ready, |_| {
-        format!(
-            "Ready at {} (http and https). Stop with Ctrl-C.",
-            running.address
-        )
-    });
+    output.item(&told, |_| ready(&running, server.data()));
     let signal = signals.next().await;
     tracing::info!(
         signal,
@@ -65,4 +63,18 @@ fn log(report: &Report) {
         );
     }
     tracing::info!("applied the file of resources: {}", report.summary());
+}
+
+/// Where it is, and what to do next in the application's terminal.
+fn ready(running: &Running, data: &Path) -> String {
+    let (address, data) = (running.address, data.display());
+    let next = match running.profile {
+        Profile::Development => {
+            format!("\nIn your application's terminal: eval \"$(gridpost env --data '{data}')\"")
+        }
+        Profile::Production => String::new(),
+    };
+    format!(
+        "Ready at {address} (http and https), with the data folder {data}. Stop with Ctrl-C.{next}"
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gridpost_model::ResourceId;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -27,6 +28,10 @@ pub(super) async fn run(
     client: &Client,
     output: Output,
 ) -> Result<(), Failure> {
+    if arguments.source.parse::<ResourceId>().is_err() {
+        let words = "--source takes a resource id, such as \"$GRIDPOST_RESOURCE_ID\" after `eval \"$(gridpost env)\"`";
+        return Err(Failure::said(Exit::Usage, words));
+    }
     let filter = read(&arguments.filter)?;
     let body = json!({"source": arguments.source, "filter": filter, "last": arguments.last});
     let asked = client.own(Method::POST, "filters/try", Some(&body));
@@ -63,8 +68,8 @@ fn told(tried: &Value) -> String {
         text.push_str(&format!(
             "{sign} {}  {}  {}  {}\n",
             text_of(event, "accepted"),
-            text_of(event, "eventType"),
-            text_of(event, "subject"),
+            render::kind(&event["eventType"]),
+            render::subject(&event["subject"]),
             text_of(event, "id"),
         ));
         let because = render::plain(&event["because"]);
