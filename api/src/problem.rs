@@ -279,6 +279,14 @@ impl PublishRefusal {
         }
     }
 
+    /// The same with a sentence of ours behind the service's.
+    pub(crate) fn explained(self, sentence: &str) -> Self {
+        Self {
+            message: format!("{} {sentence}", self.message),
+            ..self
+        }
+    }
+
     /// How it is counted: `Error`, the name of the status, and `ErrorType`, the reason. Source: reference event-grid 8.1.
     pub fn cause(&self) -> (&'static str, &'static str) {
         (code_name(self.status), self.detail)

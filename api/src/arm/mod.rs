@@ -60,7 +60,9 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = path::decoded(&head.uri).into_owned();
     let Some(address) = Address::parse(&path) else {
-        return publish::not_found(&parts, &head).answer(&parts);
+        return publish::not_found(&parts, &head)
+            .explained("This is Gridpost; clients take its address without a path.")
+            .answer(&parts);
     };
     let base = origin::base_url(&parts, &head);
     let call = Call {

@@ -62,12 +62,7 @@ pub(crate) fn page(raised: &BTreeMap<&'static str, Raised>) -> String {
     }
     page.push_str(BODIES);
     for (name, raised) in raised {
-        let _ = writeln!(
-            page,
-            "\n### {}\n\nBuilt in `{}`.",
-            short(name),
-            raised.source.display()
-        );
+        let _ = writeln!(page, "\n### {}", short(name));
         for body in &raised.bodies {
             let _ = writeln!(
                 page,
@@ -97,8 +92,9 @@ const BODIES: &str = "
 ## Bodies
 
 The bodies as the tests compare them. Those of shape `2020-09` are the published samples, which are reproduced key for
-key; a webhook in the Event Grid schema always receives an array with one event. Which of the two shapes a communication resource emits is told by its tag `gridpost-event-shape`: `current` (the
-default) or `2020-09`. How an event travels is in [the quickstart](quickstart.md).
+key, as arrays of one event. A webhook in the Event Grid schema receives an array, of one event unless its subscription
+asks for [batches](event-grid.md#subscriptions). Which of the two shapes a communication resource emits is told by its tag `gridpost-event-shape`: `current` (the
+default) or `2020-09`; [SMS](sms.md#event-shape) shows how to set it. How to receive events is in [the quickstart](quickstart.md).
 ";
 
 /// The names of the vocabulary that stand as literals in a piece of Rust.
