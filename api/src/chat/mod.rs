@@ -56,8 +56,8 @@ pub fn routes() -> Router<Shared> {
         .route("/chat/{*below}", any(unknown))
         .merge(live::routes())
         .merge(push::routes())
-        .layer(from_fn(cors::layer))
         .layer(from_fn(words::layer))
+        .layer(from_fn(cors::layer))
         .layer(from_fn(echo_request_id))
 }
 
