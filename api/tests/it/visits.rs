@@ -80,7 +80,12 @@ async fn who_waits_for_a_visit_is_listed_with_the_reason_and_the_url() {
     let manager = Manager::sign_in(&stack).await;
     unanswered(&stack, &manager).await;
 
-    let listed = async || stack.own("GET", "handshakes/awaiting", "").await.json_of(200);
+    let listed = async || {
+        stack
+            .own("GET", "handshakes/awaiting", "")
+            .await
+            .json_of(200)
+    };
     let one = &listed().await["value"][0];
     assert_eq!(one["subscription"], "es1");
     assert_eq!(one["until"], "2026-11-22T00:37:55Z");
