@@ -21,9 +21,9 @@ use hub::{Ear, Took};
 pub(crate) use hub::Hub;
 pub(crate) use presence::tell_read;
 
-/// Listeners at once, of all resources: each may hold a socket that is counted nowhere else, and the store and
-/// deliveries need files too.
-pub const MOST_LISTENERS: usize = 4_096;
+/// Listeners at once, of all resources: a quarter of the connections that the listener takes unless told otherwise, and
+/// with all of them behind, a gibibyte of waiting events.
+pub const MOST_LISTENERS: usize = 1_024;
 
 /// Listeners of one user at once: the devices and windows of somebody with many, but not a loop that forgets to close.
 pub const MOST_OF_ONE_USER: usize = 16;

@@ -105,7 +105,7 @@ impl Comms {
     ) -> Result<AccessToken, IdentityError> {
         let (subject, seal) = (identity.id.in_token(), Some(identity.seal.clone()));
         let token = self.sign(service, subject, scopes, seal, expires).await?;
-        self.note_token(service, identity).await?;
+        self.note_token(service, identity).await;
         Ok(token)
     }
 
@@ -146,16 +146,13 @@ impl Comms {
         })
     }
 
-    /// Remembers when the identity was given a token; an identity that asks every second costs one write a minute.
-    async fn note_token(
-        &self,
-        service: &Arc<CommunicationService>,
-        identity: &Identity,
-    ) -> Result<(), IdentityError> {
+    /// Remembers when the identity was given a token; an identity that asks every second costs one write a minute. It is
+    /// only shown, so nobody is refused a token because it could not be kept.
+    async fn note_token(&self, service: &Arc<CommunicationService>, identity: &Identity) {
         let now = self.0.settings.clock.now();
         let is_recent = |last: Timestamp| now.since(last) < LAST_TOKEN_GRAIN;
         if identity.last_token.is_some_and(is_recent) {
-            return Ok(());
+            return;
         }
         let id = identity.id.clone();
         let noted = self.0.store.write_soon(service.partition(), move |txn| {
@@ -165,8 +162,9 @@ impl Comms {
             }
             Ok(())
         });
-        noted.await.map_err(WriteError::<StoreError>::into_inner)?;
-        Ok(())
+        if let Err(error) = noted.await.map_err(WriteError::<StoreError>::into_inner) {
+            tracing::debug!(%error, "when a user was given a token was not kept: {error}");
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use gridpost_comms::chat::live::NotHeard;
 use gridpost_comms::identity::User;
-use gridpost_model::Clock;
 use http::request::Parts as Head;
 use http::{StatusCode, header};
 use serde::Deserialize;
@@ -111,7 +110,7 @@ pub(super) fn open(
         .max_frame_size(LARGEST)
         .on_upgrade(async move |mut socket| {
             let farewell = Box::pin(converse(&parts, &mut socket, entry)).await;
-            close(&*parts.clock, socket, farewell).await;
+            close(&parts, socket, farewell).await;
             drop(place);
         }))
 }
@@ -245,7 +244,7 @@ pub(in crate::chat) async fn say(
 }
 
 /// Says why it is over, and waits a moment for the other side to have heard it.
-async fn close(clock: &dyn Clock, mut socket: WebSocket, farewell: Farewell) {
+async fn close(parts: &Parts, mut socket: WebSocket, farewell: Farewell) {
     let Some((code, reason)) = farewell.frame() else {
         return;
     };
@@ -253,18 +252,22 @@ async fn close(clock: &dyn Clock, mut socket: WebSocket, farewell: Farewell) {
         code,
         reason: reason.into(),
     };
-    let within = match farewell {
-        Farewell::Over(Over::Closing) => LAST_WORDS_WITHIN,
-        _ => TAKEN_WITHIN,
-    };
     let heard = async {
         let last = Message::Close(Some(frame));
         if socket.send(last).await.is_ok() {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
+    let patience = async {
+        let clock = &*parts.clock;
+        tokio::select! {
+            () = clock.doze_until(clock.now() + TAKEN_WITHIN) => return,
+            () = parts.closing.begun() => (),
+        }
+        clock.doze_until(clock.now() + LAST_WORDS_WITHIN).await;
+    };
     tokio::select! {
         () = heard => (),
-        () = clock.doze_until(clock.now() + within) => (),
+        () = patience => (),
     }
 }
