@@ -72,22 +72,10 @@ impl OfDomain {
 
 pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), Failure> {
     match command {
-        Command::Create(create) => {
-            hands
-                .tell(Method::PUT, &DOMAINS.id(&create.named), Some(create.body()))
-                .await
-        }
+        Command::Create(create) => create.run(DOMAINS, hands).await,
         Command::Show(named) => hands.show(&DOMAINS.id(&named)).await,
         Command::List(listed) => DOMAINS.list(&listed, hands).await,
-        Command::Update(update) => {
-            hands
-                .tell(
-                    Method::PATCH,
-                    &DOMAINS.id(&update.named),
-                    Some(update.body()),
-                )
-                .await
-        }
+        Command::Update(update) => update.run(DOMAINS, hands).await,
         Command::Delete(named) => hands.delete(&DOMAINS.id(&named)).await,
         Command::Key(key) => key.run(DOMAINS, hands).await,
         Command::Topic(Topic::Create(topic)) => hands.tell(Method::PUT, &topic.id(), None).await,

@@ -29,7 +29,7 @@ pub(in crate::cli) enum Command {
 #[derive(clap::Args)]
 pub(in crate::cli) struct Create {
     #[command(flatten)]
-    pub(super) named: Named,
+    named: Named,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(in crate::cli) struct Network {
 #[derive(clap::Args)]
 pub(in crate::cli) struct Update {
     #[command(flatten)]
-    pub(super) named: Named,
+    named: Named,
     #[command(flatten)]
     tags: Tags,
     #[command(flatten)]
@@ -89,29 +89,22 @@ pub(in crate::cli) enum Key {
 
 pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), Failure> {
     match command {
-        Command::Create(create) => {
-            hands
-                .tell(Method::PUT, &TOPICS.id(&create.named), Some(create.body()))
-                .await
-        }
+        Command::Create(create) => create.run(TOPICS, hands).await,
         Command::Show(named) => hands.show(&TOPICS.id(&named)).await,
         Command::List(listed) => TOPICS.list(&listed, hands).await,
-        Command::Update(update) => {
-            hands
-                .tell(
-                    Method::PATCH,
-                    &TOPICS.id(&update.named),
-                    Some(update.body()),
-                )
-                .await
-        }
+        Command::Update(update) => update.run(TOPICS, hands).await,
         Command::Delete(named) => hands.delete(&TOPICS.id(&named)).await,
         Command::Key(key) => key.run(TOPICS, hands).await,
     }
 }
 
 impl Create {
-    pub(super) fn body(&self) -> Value {
+    pub(super) async fn run(self, of: Type, hands: &Hands) -> Result<(), Failure> {
+        let id = of.id(&self.named);
+        hands.tell(Method::PUT, &id, Some(self.body())).await
+    }
+
+    fn body(&self) -> Value {
         let [access, rules, local] = self.network.values();
         body(
             [
@@ -159,7 +152,12 @@ impl Create {
 }
 
 impl Update {
-    pub(super) fn body(&self) -> Value {
+    pub(super) async fn run(self, of: Type, hands: &Hands) -> Result<(), Failure> {
+        let id = of.id(&self.named);
+        hands.tell(Method::PATCH, &id, Some(self.body())).await
+    }
+
+    fn body(&self) -> Value {
         let [access, rules, local] = self.network.values();
         body(
             [("tags", self.tags.value())],
