@@ -42,14 +42,17 @@ impl FromRequest<Shared> for UserCall {
 
     async fn from_request(request: Request, parts: &Shared) -> Result<Self, Refusal> {
         let (head, body) = request.into_parts();
-        if let Err(refusal) = authenticate(parts, &head.headers) {
-            // A stranger's body is read but not kept: nobody sees an answer who is still sending.
-            body::drop_rest(body).await;
-            return Err(refusal);
-        }
+        let user = match authenticate(parts, &head.headers) {
+            Ok(user) => user,
+            Err(refusal) => {
+                // A stranger's body is read but not kept: nobody sees an answer who is still sending.
+                body::drop_rest(body).await;
+                return Err(refusal);
+            }
+        };
         let body = read_body(body).await?;
         // It took its time, in which the token may have been revoked.
-        let user = authenticate(parts, &head.headers)?;
+        parts.comms.check_again(&user).map_err(not_good)?;
         check_version(&head)?;
         Ok(Self { user, body })
     }
@@ -64,10 +67,14 @@ pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal>
         let why = "there is no 'Authorization: Bearer' header";
         return Err(refused(&why));
     };
-    parts.comms.user_of(token).map_err(|error| match error {
+    parts.comms.user_of(token).map_err(not_good)
+}
+
+fn not_good(error: BadToken) -> Refusal {
+    match error {
         BadToken::NotRead(error) => Refusal::not_stored(&error),
         BadToken::Unknown | BadToken::Expired | BadToken::Revoked => refused(&error),
-    })
+    }
 }
 
 /// 401, and why for the log: never the token, and at `debug` because strangers decide how often it happens.
