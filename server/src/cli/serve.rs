@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::apply;
 use crate::assembly::{Server, Sources};
 use crate::client::Client;
-use crate::config::{Config, Profile};
+use crate::config::{Config, Principal, Profile};
+use crate::declare::document::Document;
 use crate::declare::{self, Extent, Report};
 use crate::drain::StopSignals;
 use crate::output::{Exit, Failure, Output};
@@ -26,16 +27,27 @@ pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
         "ready": true, "url": running.url, "address": running.address, "process": running.process,
     });
     if let Some(document) = document {
-        let mut client = Client::of(running.clone(), server.data())?;
-        if let Some((client_id, file)) = principal.given() {
-            client.sign_in_as(client_id, file)?;
+        let applied = tokio::select! {
+            applied = at_start(&server, document, &principal, output) => applied,
+            signal = signals.next() => {
+                tracing::info!(
+                    signal,
+                    "stopping after {signal}; what the file of resources names next is left to the next start"
+                );
+                server.stop(drain).await;
+                return Ok(());
+            }
+        };
+        match applied {
+            Ok(counts) => told["applied"] = counts,
+            Err(failure) => {
+                server.stop(drain).await;
+                let error = failure
+                    .error
+                    .context("the file of resources could not be applied");
+                return Err(Failure::new(failure.exit, error));
+            }
         }
-        let report = declare::apply(&client, document, Extent::Whole, output).await?;
-        log(&report);
-        told["applied"] = json!({
-            "created": report.created.len(), "changed": report.changed.len(),
-            "unchanged": report.unchanged, "failed": report.failed.len(),
-        });
     }
     output.item(&told, |_| ready(&running, server.data()));
     let signal = signals.next().await;
@@ -49,6 +61,26 @@ pub(super) async fn run(config: Config, output: Output) -> Result<(), Failure> {
             Err(Failure::said(Exit::Failed, format!("ended at once by a second {signal}")))
         }
     }
+}
+
+/// Makes the resources of a file; the answer is how many there were of each kind. The server answers already, so a
+/// webhook behind it can agree to its handshake.
+async fn at_start(
+    server: &Server,
+    document: Document,
+    principal: &Principal,
+    output: Output,
+) -> Result<Value, Failure> {
+    let mut client = Client::of(server.running().clone(), server.data())?;
+    if let Some((client_id, file)) = principal.given() {
+        client.sign_in_as(client_id, file)?;
+    }
+    let report = declare::apply(&client, document, Extent::Whole, output).await?;
+    log(&report);
+    Ok(json!({
+        "created": report.created.len(), "changed": report.changed.len(),
+        "unchanged": report.unchanged, "failed": report.failed.len(),
+    }))
 }
 
 /// An endpoint that does not answer yet is no reason to refuse everybody else.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apply_at_start;
 #[path = "../../../grid/tests/handlers/azurite.rs"]
 #[expect(dead_code, reason = "queues are tested in `grid`")]
 mod azurite;
@@ -27,6 +28,7 @@ mod resources;
 mod retries;
 mod sms;
 mod subscriptions;
+mod subscriptions_below;
 mod traces;
 mod webhook;
 mod world;

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::below::{self, Below};
 use super::topic::{Create, Key, Update};
 use super::{Hands, Home, Listed, Named, Type};
 use crate::output::Failure;
@@ -26,6 +27,9 @@ pub(in crate::cli) enum Command {
     /// The topics of a domain
     #[command(subcommand)]
     Topic(Topic),
+    /// The event subscriptions of a domain: to the events of all its topics
+    #[command(subcommand)]
+    EventSubscription(Box<Below<below::OfDomain>>),
 }
 
 #[derive(clap::Subcommand)]
@@ -38,6 +42,9 @@ pub(in crate::cli) enum Topic {
     List(Domain),
     /// Delete a topic of a domain and its event subscriptions
     Delete(OfDomain),
+    /// The event subscriptions of a topic of a domain
+    #[command(subcommand)]
+    EventSubscription(Box<Below<below::OfDomainTopic>>),
 }
 
 #[derive(clap::Args)]
@@ -82,5 +89,7 @@ pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), F
         Command::Topic(Topic::Show(topic)) => hands.show(&topic.id()).await,
         Command::Topic(Topic::List(domain)) => hands.list(&domain.topics()).await,
         Command::Topic(Topic::Delete(topic)) => hands.delete(&topic.id()).await,
+        Command::Topic(Topic::EventSubscription(below)) => below.run(hands).await,
+        Command::EventSubscription(below) => below.run(hands).await,
     }
 }

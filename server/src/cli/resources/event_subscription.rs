@@ -23,12 +23,8 @@ pub(in crate::cli) enum Command {
     Show {
         #[command(flatten)]
         named: OfSource,
-        /// With the query of the endpoint's URL, which is a secret
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-        include_full_endpoint_url: Option<bool>,
-        /// With the values of secret delivery attributes
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-        include_static_delivery_attribute_secret: Option<bool>,
+        #[command(flatten)]
+        secrets: Secrets,
     },
     /// List event subscriptions: of a resource, or all
     List {
@@ -88,6 +84,17 @@ impl OfSource {
             self.name
         )
     }
+}
+
+/// What is shown beside the rest.
+#[derive(clap::Args)]
+pub(in crate::cli) struct Secrets {
+    /// With the query of the endpoint's URL, which is a secret
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    include_full_endpoint_url: Option<bool>,
+    /// With the values of secret delivery attributes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    include_static_delivery_attribute_secret: Option<bool>,
 }
 
 /// What is said of one.
@@ -153,42 +160,8 @@ pub(in crate::cli) struct Said {
 
 pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), Failure> {
     match command {
-        Command::Create { named, said } => {
-            let body = json!({ "properties": said.properties()? });
-            hands.tell(Method::PUT, &named.id(), Some(body)).await
-        }
-        Command::Show {
-            named,
-            include_full_endpoint_url,
-            include_static_delivery_attribute_secret,
-        } => {
-            let id = named.id();
-            let mut shown = hands.client.manage(Method::GET, &id, None).await?;
-            if include_full_endpoint_url == Some(true) {
-                let full = hands
-                    .client
-                    .manage(Method::POST, &format!("{id}/getFullUrl"), None)
-                    .await?;
-                put(
-                    &mut shown,
-                    "properties.destination.properties.endpointUrl",
-                    full["endpointUrl"].clone(),
-                );
-            }
-            if include_static_delivery_attribute_secret == Some(true) {
-                let all = hands
-                    .client
-                    .manage(Method::POST, &format!("{id}/getDeliveryAttributes"), None)
-                    .await?;
-                put(
-                    &mut shown,
-                    "properties.destination.properties.deliveryAttributeMappings",
-                    all["value"].clone(),
-                );
-            }
-            hands.output.result(&shown, super::properties);
-            Ok(())
-        }
+        Command::Create { named, said } => create(&named.id(), &said, hands).await,
+        Command::Show { named, secrets } => show(&named.id(), &secrets, hands).await,
         Command::List {
             source_resource_id,
             resource_group,
@@ -204,18 +177,44 @@ pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), F
                 ))
                 .await
         }
-        Command::Update { named, said } => {
-            let id = named.id();
-            let mut body = said.properties()?;
-            if !body["destination"].is_null() && said.endpoint_type.is_none() {
-                let is = hands.client.manage(Method::GET, &id, None).await?;
-                let kind = is["properties"]["destination"]["endpointType"].clone();
-                put(&mut body, "destination.endpointType", kind);
-            }
-            hands.tell(Method::PATCH, &id, Some(body)).await
-        }
+        Command::Update { named, said } => update(&named.id(), &said, hands).await,
         Command::Delete(named) => hands.delete(&named.id()).await,
     }
+}
+
+pub(super) async fn create(id: &str, said: &Said, hands: &Hands) -> Result<(), Failure> {
+    let body = json!({ "properties": said.properties()? });
+    hands.tell(Method::PUT, id, Some(body)).await
+}
+
+pub(super) async fn show(id: &str, secrets: &Secrets, hands: &Hands) -> Result<(), Failure> {
+    let ask = async |action: &str| {
+        let id = format!("{id}/{action}");
+        hands.client.manage(Method::POST, &id, None).await
+    };
+    let mut shown = hands.client.manage(Method::GET, id, None).await?;
+    if secrets.include_full_endpoint_url == Some(true) {
+        let mut full = ask("getFullUrl").await?;
+        let path = "properties.destination.properties.endpointUrl";
+        put(&mut shown, path, full["endpointUrl"].take());
+    }
+    if secrets.include_static_delivery_attribute_secret == Some(true) {
+        let mut all = ask("getDeliveryAttributes").await?;
+        let path = "properties.destination.properties.deliveryAttributeMappings";
+        put(&mut shown, path, all["value"].take());
+    }
+    hands.output.result(&shown, super::properties);
+    Ok(())
+}
+
+pub(super) async fn update(id: &str, said: &Said, hands: &Hands) -> Result<(), Failure> {
+    let mut body = said.properties()?;
+    if !body["destination"].is_null() && said.endpoint_type.is_none() {
+        let is = hands.client.manage(Method::GET, id, None).await?;
+        let kind = is["properties"]["destination"]["endpointType"].clone();
+        put(&mut body, "destination.endpointType", kind);
+    }
+    hands.tell(Method::PATCH, id, Some(body)).await
 }
 
 impl Said {

@@ -14,6 +14,7 @@ use crate::credentials::SUBSCRIPTION;
 use crate::output::{Failure, Output, table, text_of};
 use crate::session::Session;
 
+pub(super) mod below;
 pub(super) mod communication;
 pub(super) mod domain;
 pub(super) mod event_subscription;
@@ -188,7 +189,7 @@ fn rows(all: &[Value]) -> String {
         let group = id.split('/').nth(4).unwrap_or_default().to_owned();
         let of = &one["properties"];
         let what = match of["topic"].as_str() {
-            Some(source) => source.rsplit('/').next().unwrap_or_default().to_owned(),
+            Some(source) => source_name(source),
             None => text_of(one, "location").to_owned(),
         };
         let to = render::first(
@@ -218,6 +219,18 @@ fn rows(all: &[Value]) -> String {
         &["NAME", "RESOURCE GROUP", what, "STATE", "ENDPOINT"],
         &all.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+/// What people call a source: its name, and for the topic of a domain the domain's before it.
+fn source_name(id: &str) -> String {
+    let mut parts = id.rsplit('/');
+    let (name, kind) = (parts.next().unwrap_or_default(), parts.next());
+    let (above, kind_above) = (parts.next().unwrap_or_default(), parts.next());
+    let is = |kind: Option<&str>, word| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(word));
+    match is(kind, "topics") && is(kind_above, "domains") {
+        true => format!("{above}/{name}"),
+        false => name.to_owned(),
+    }
 }
 
 /// A body of what was said, below `properties` and beside it.

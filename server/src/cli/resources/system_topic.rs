@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 
+use super::below::{Below, OfSystemTopic};
 use super::{Hands, Listed, Named, Place, Tags, Type, body, text};
 use crate::output::Failure;
 
@@ -20,6 +21,9 @@ pub(in crate::cli) enum Command {
     Update(Update),
     /// Delete a system topic and its event subscriptions
     Delete(Named),
+    /// The event subscriptions of a system topic
+    #[command(subcommand)]
+    EventSubscription(Box<Below<OfSystemTopic>>),
 }
 
 #[derive(clap::Args)]
@@ -72,5 +76,6 @@ pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), F
                 .await
         }
         Command::Delete(named) => hands.delete(&SYSTEM_TOPICS.id(&named)).await,
+        Command::EventSubscription(below) => below.run(hands).await,
     }
 }

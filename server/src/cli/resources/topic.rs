@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::below::{Below, OfTopic};
 use super::{Hands, Listed, Named, Place, Tags, Type, body, pair, text};
 use crate::output::Failure;
 
@@ -23,6 +24,9 @@ pub(in crate::cli) enum Command {
     /// The keys that publishers sign with
     #[command(subcommand)]
     Key(Key),
+    /// The event subscriptions of a topic
+    #[command(subcommand)]
+    EventSubscription(Box<Below<OfTopic>>),
 }
 
 /// A new topic or domain.
@@ -95,6 +99,7 @@ pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), F
         Command::Update(update) => update.run(TOPICS, hands).await,
         Command::Delete(named) => hands.delete(&TOPICS.id(&named)).await,
         Command::Key(key) => key.run(TOPICS, hands).await,
+        Command::EventSubscription(below) => below.run(hands).await,
     }
 }
 
