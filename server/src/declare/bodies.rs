@@ -8,8 +8,9 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::document::Entry;
-use super::names::{ENDPOINT_TYPE, Kind, SIGNING};
-use super::plan::{Action, Difference, Step};
+use super::names::{ENDPOINT_TYPE, Kind, Otherwise, SIGNING, USERNAME, VERIFIED};
+use super::plan::{Action, Difference, Step, value_of};
+use super::same::words;
 
 /// The method and the body; `None` when nothing has to be done.
 pub(super) fn call(step: &Step) -> Option<(Method, Option<Value>)> {
@@ -39,6 +40,7 @@ fn whole(entry: &Entry, differences: &[Difference], present: Option<&Value>) -> 
     for (path, value) in told.chain(entry.said.iter().map(|(path, value)| (*path, value))) {
         match path {
             "location" | "tags" => body[path] = value.clone(),
+            VERIFIED => (),
             _ => put(&mut body["properties"], path, value.clone()),
         }
     }
@@ -59,10 +61,48 @@ fn whole(entry: &Entry, differences: &[Difference], present: Option<&Value>) -> 
     } else if let Some(present) = present.filter(|_| body["location"].is_null()) {
         body["location"] = present["location"].clone();
     }
-    if entry.kind == Kind::Subscription {
-        put_type(&mut body["properties"]);
+    match entry.kind {
+        Kind::Subscription => put_type(&mut body["properties"]),
+        // The name says it already.
+        Kind::Sender if body["properties"][USERNAME].is_null() => {
+            body["properties"][USERNAME] = json!(entry.name);
+        }
+        _ => (),
+    }
+    if let Some(present) = present {
+        keep(entry.kind, &mut body["properties"], present);
     }
     body
+}
+
+/// Puts in what is required, stays as it is, and need not be said again.
+fn keep(kind: Kind, properties: &mut Value, present: &Value) {
+    let kept = kind.fields().iter().filter(|field| {
+        matches!(field.otherwise, Otherwise::Kept) && !field.is_outside() && field.path != VERIFIED
+    });
+    for field in kept {
+        if properties[field.path].is_null() {
+            properties[field.path] = present["properties"][field.path].clone();
+        }
+    }
+}
+
+/// The records of an email domain that the file calls verified and that are not yet.
+pub(super) fn verifications(step: &Step) -> Vec<Value> {
+    let Some(said) = step.entry.said.get(VERIFIED) else {
+        return Vec::new();
+    };
+    let field = step.entry.kind.field(VERIFIED);
+    let there = step.present.as_ref().zip(field);
+    let is = there.map(|(shown, field)| words(&value_of(shown, field)));
+    let is_missing = |record: &&Value| {
+        let word = record.as_str().map(str::to_ascii_lowercase);
+        word.is_none_or(|word| !is.as_ref().is_some_and(|is| is.contains(&word)))
+    };
+    let missing = said.as_array().into_iter().flatten().filter(is_missing);
+    missing
+        .map(|record| json!({ "verificationType": record }))
+        .collect()
 }
 
 /// What differs.

@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
+use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::names::Kind;
 use super::plan::{Action, Difference, Step};
 use super::{AT_ONCE, bodies};
-use crate::output::Output;
+use crate::output::{Failure, Output};
 use crate::session::Session;
 
 /// What was done, or would be.
@@ -77,8 +78,8 @@ pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: O
                     (_, None) => Ok(Value::Null),
                     (Some(above), Some(_)) => Err(format!("`{above}` could not be made")),
                     (None, Some((method, body))) => {
-                        let answer = session.manage(method, &step.entry.id, body.as_ref()).await;
-                        answer.map_err(|failure| format!("{:#}", failure.error))
+                        let done = act(session, &step, method, body.as_ref()).await;
+                        done.map_err(|failure| format!("{:#}", failure.error))
                     }
                 };
                 if told.is_err() {
@@ -108,12 +109,31 @@ pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: O
     report
 }
 
+/// Makes a resource, and has verified what the file calls so; the answer is the resource.
+async fn act(
+    session: &Session<'_>,
+    step: &Step,
+    method: Method,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let id = &step.entry.id;
+    let made = session.manage(method, id, body).await?;
+    for record in bodies::verifications(step) {
+        let path = format!("{id}/initiateVerification");
+        session.manage(Method::POST, &path, Some(&record)).await?;
+    }
+    Ok(made)
+}
+
+/// Parents come before what lives in them, and email domains before the communication resources that they are linked to.
 fn stage(kind: Kind) -> u8 {
     match kind {
         Kind::Group => 0,
-        Kind::Communication | Kind::Topic | Kind::Domain => 1,
-        Kind::DomainTopic | Kind::SystemTopic => 2,
-        Kind::Subscription => 3,
+        Kind::EmailService | Kind::Topic | Kind::Domain => 1,
+        Kind::EmailDomain | Kind::DomainTopic => 2,
+        Kind::Communication | Kind::Sender | Kind::SuppressionList => 3,
+        Kind::SystemTopic | Kind::SmtpUsername | Kind::SuppressedAddress => 4,
+        Kind::Subscription => 5,
     }
 }
 

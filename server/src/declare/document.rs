@@ -402,10 +402,13 @@ pub(super) fn identity_of(source: &str, name: &str) -> String {
 /// What stands between the id of a resource and the name of one that lives in it.
 fn between(above: Kind, child: Kind, word: &str) -> String {
     match (above, child) {
-        (Kind::Group, Kind::Communication) => format!("providers/Microsoft.Communication/{word}/"),
+        (Kind::Group, Kind::Communication | Kind::EmailService) => {
+            format!("providers/Microsoft.Communication/{word}/")
+        }
         (Kind::Group, _) => format!("providers/Microsoft.EventGrid/{word}/"),
-        (Kind::SystemTopic, _) | (_, Kind::DomainTopic) => format!("{word}/"),
-        _ => format!("providers/Microsoft.EventGrid/{word}/"),
+        (Kind::SystemTopic, _) => format!("{word}/"),
+        (_, Kind::Subscription) => format!("providers/Microsoft.EventGrid/{word}/"),
+        _ => format!("{word}/"),
     }
 }
 

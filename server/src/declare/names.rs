@@ -12,8 +12,20 @@ use serde_json::{Value, json};
 pub enum Kind {
     /// A resource group.
     Group,
+    /// `Microsoft.Communication/emailServices`.
+    EmailService,
+    /// `Microsoft.Communication/emailServices/domains`.
+    EmailDomain,
+    /// `Microsoft.Communication/emailServices/domains/senderUsernames`.
+    Sender,
+    /// `Microsoft.Communication/emailServices/domains/suppressionLists`.
+    SuppressionList,
+    /// `Microsoft.Communication/emailServices/domains/suppressionLists/suppressionListAddresses`.
+    SuppressedAddress,
     /// `Microsoft.Communication/communicationServices`.
     Communication,
+    /// `Microsoft.Communication/communicationServices/smtpUsernames`.
+    SmtpUsername,
     /// `Microsoft.EventGrid/topics`.
     Topic,
     /// `Microsoft.EventGrid/domains`.
@@ -67,6 +79,10 @@ pub(super) enum Alike {
     Time,
     /// When all that is said is there.
     Rules,
+    /// When nothing that is said is missing; more may be there.
+    Among,
+    /// When they are the same resource ids.
+    Ids,
     /// When they are equal once what is empty is left out.
     Mapping,
     /// When they mean the same advanced filters.
@@ -120,13 +136,56 @@ const COMMUNICATION: &[Field] = &[
     LOCATION,
     TAGS,
     field("dataLocation", Otherwise::Kept, Alike::Word),
-    field("linkedDomains", Otherwise::List, Alike::Exact),
+    field("linkedDomains", Otherwise::List, Alike::Ids),
     field(
         "publicNetworkAccess",
         Otherwise::Text("Enabled"),
         Alike::Word,
     ),
     field("disableLocalAuth", Otherwise::Bool(false), Alike::Exact),
+];
+
+const EMAIL_SERVICE: &[Field] = &[
+    LOCATION,
+    TAGS,
+    field("dataLocation", Otherwise::Kept, Alike::Word),
+];
+
+/// Which records of a domain are verified. Ours: Resource Manager has it as actions and their states.
+pub(super) const VERIFIED: &str = "verified";
+/// What a sender is called, in the path and in the body alike.
+pub(super) const USERNAME: &str = "username";
+
+const EMAIL_DOMAIN: &[Field] = &[
+    LOCATION,
+    TAGS,
+    field("domainManagement", Otherwise::Kept, Alike::Word),
+    field(
+        "userEngagementTracking",
+        Otherwise::Text("Disabled"),
+        Alike::Word,
+    ),
+    field(VERIFIED, Otherwise::Kept, Alike::Among),
+];
+
+const SENDER: &[Field] = &[
+    field(USERNAME, Otherwise::Kept, Alike::Word),
+    field("displayName", Otherwise::Null, Alike::Exact),
+];
+
+const SUPPRESSION_LIST: &[Field] = &[field("listName", Otherwise::Kept, Alike::Exact)];
+
+const SUPPRESSED_ADDRESS: &[Field] = &[
+    field("email", Otherwise::Kept, Alike::Exact),
+    field("firstName", Otherwise::Null, Alike::Exact),
+    field("lastName", Otherwise::Null, Alike::Exact),
+    field("notes", Otherwise::Null, Alike::Exact),
+];
+
+const SMTP_USERNAME: &[Field] = &[
+    field(USERNAME, Otherwise::Kept, Alike::Exact),
+    field("entraApplicationId", Otherwise::Kept, Alike::Exact),
+    field("tenantId", Otherwise::Kept, Alike::Exact),
 ];
 
 const INPUT_SCHEMA: Field = field(
@@ -286,7 +345,13 @@ impl Kind {
     pub(super) fn fields(self) -> &'static [Field] {
         match self {
             Self::Group => GROUP,
+            Self::EmailService => EMAIL_SERVICE,
+            Self::EmailDomain => EMAIL_DOMAIN,
+            Self::Sender => SENDER,
+            Self::SuppressionList => SUPPRESSION_LIST,
+            Self::SuppressedAddress => SUPPRESSED_ADDRESS,
             Self::Communication => COMMUNICATION,
+            Self::SmtpUsername => SMTP_USERNAME,
             Self::Topic => TOPIC,
             Self::Domain => DOMAIN,
             Self::DomainTopic => &[],
@@ -300,16 +365,22 @@ impl Kind {
         const SUBSCRIPTIONS: (&str, Kind) = ("eventSubscriptions", Kind::Subscription);
         match self {
             Self::Group => &[
+                ("emailServices", Self::EmailService),
                 ("communicationServices", Self::Communication),
                 ("topics", Self::Topic),
                 ("domains", Self::Domain),
                 ("systemTopics", Self::SystemTopic),
             ],
+            Self::EmailService => &[("domains", Self::EmailDomain)],
+            Self::EmailDomain => &[
+                ("senderUsernames", Self::Sender),
+                ("suppressionLists", Self::SuppressionList),
+            ],
+            Self::SuppressionList => &[("suppressionListAddresses", Self::SuppressedAddress)],
+            Self::Communication => &[("smtpUsernames", Self::SmtpUsername), SUBSCRIPTIONS],
             Self::Domain => &[("topics", Self::DomainTopic), SUBSCRIPTIONS],
-            Self::Communication | Self::Topic | Self::DomainTopic | Self::SystemTopic => {
-                &[SUBSCRIPTIONS]
-            }
-            Self::Subscription => &[],
+            Self::Topic | Self::DomainTopic | Self::SystemTopic => &[SUBSCRIPTIONS],
+            Self::Sender | Self::SuppressedAddress | Self::SmtpUsername | Self::Subscription => &[],
         }
     }
 
@@ -376,6 +447,10 @@ mod tests {
     #[test]
     fn a_short_name_means_one_property() {
         for kind in [
+            Kind::EmailService,
+            Kind::EmailDomain,
+            Kind::SuppressionList,
+            Kind::SuppressedAddress,
             Kind::Communication,
             Kind::Topic,
             Kind::Domain,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::document::Entry;
-use super::names::{Alike, ENDPOINT_URL, Field, Kind, Otherwise, SIGNING};
+use super::names::{Alike, ENDPOINT_URL, Field, Kind, Otherwise, SIGNING, VERIFIED};
 use super::present::{Present, Sources};
 use super::same::same;
 
@@ -99,10 +99,26 @@ pub(super) fn value_of(shown: &Value, field: &Field) -> Value {
             .fold(&shown["properties"], |value, name| &value[name])
             .clone()
     };
+    if field.path == VERIFIED {
+        return verified(&shown["properties"]);
+    }
     match field.alike {
         Alike::Url if at(ENDPOINT_URL).is_null() => at("destination.properties.endpointBaseUrl"),
         _ => at(field.path),
     }
+}
+
+/// The records of an email domain that are verified. That Azure manages one, says it of all of them.
+fn verified(properties: &Value) -> Value {
+    if properties["domainManagement"] == "AzureManaged" {
+        return Value::Null;
+    }
+    let states = properties["verificationStates"].as_object();
+    let states = states.into_iter().flatten();
+    states
+        .filter(|(_, state)| state["status"] == "Verified")
+        .map(|(record, _)| json!(record))
+        .collect()
 }
 
 /// A value as it may be shown to people.

@@ -75,6 +75,7 @@ impl Present {
             };
             present.add(Kind::Group, shown);
             for (kind, path) in [
+                (Kind::EmailService, "Microsoft.Communication/emailServices"),
                 (
                     Kind::Communication,
                     "Microsoft.Communication/communicationServices",
@@ -89,15 +90,42 @@ impl Present {
                 }
             }
         }
-        let domains = present
-            .all(Kind::Domain)
-            .map(|found| text_of(found, "id").to_owned());
-        for domain in domains.collect::<Vec<_>>() {
-            for shown in session.list(&format!("{domain}/topics")).await? {
-                present.add(Kind::DomainTopic, shown);
-            }
+        // What is not listed by group, parents first.
+        for (above, word, kind) in [
+            (Kind::Domain, "topics", Kind::DomainTopic),
+            (Kind::EmailService, "domains", Kind::EmailDomain),
+            (Kind::EmailDomain, "senderUsernames", Kind::Sender),
+            (Kind::EmailDomain, "suppressionLists", Kind::SuppressionList),
+            (
+                Kind::SuppressionList,
+                "suppressionListAddresses",
+                Kind::SuppressedAddress,
+            ),
+            (Kind::Communication, "smtpUsernames", Kind::SmtpUsername),
+        ] {
+            present.add_below(session, above, word, kind).await?;
         }
         Ok(present)
+    }
+
+    /// Adds what lives in the resources of a kind that are known.
+    async fn add_below(
+        &mut self,
+        session: &Session<'_>,
+        above: Kind,
+        word: &str,
+        kind: Kind,
+    ) -> Result<(), Failure> {
+        let parents = self.all(above).map(|one| text_of(one, "id").to_owned());
+        let lists: Vec<Vec<Value>> = stream::iter(parents.collect::<Vec<_>>())
+            .map(|parent| async move { session.list(&format!("{parent}/{word}")).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for shown in lists.into_iter().flatten() {
+            self.add(kind, shown);
+        }
+        Ok(())
     }
 
     fn add(&mut self, kind: Kind, shown: Value) {

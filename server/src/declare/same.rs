@@ -3,6 +3,8 @@
 //! Promise: values that mean the same to the server are the same, however they were written; what is not shown is not
 //! counted as a difference.
 
+use std::collections::BTreeSet;
+
 use gridpost_model::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -18,6 +20,8 @@ pub(super) fn same(alike: Alike, wanted: &Value, is: &Value) -> bool {
         Alike::Word => word(wanted) == word(is),
         Alike::Time => time(wanted).is_some_and(|one| time(is) == Some(one)),
         Alike::Rules => same_rules(wanted, is),
+        Alike::Among => words(wanted).is_subset(&words(is)),
+        Alike::Ids => words(wanted) == words(is),
         Alike::Mapping => mapping(wanted) == mapping(is),
         Alike::Filters => filters(wanted) == filters(is),
         Alike::Attributes => attributes(wanted, is),
@@ -46,6 +50,13 @@ fn word(value: &Value) -> Value {
         Value::String(text) => json!(text.to_ascii_lowercase()),
         other => other.clone(),
     }
+}
+
+/// The texts of a list, in whatever order and case.
+pub(super) fn words(value: &Value) -> BTreeSet<String> {
+    let texts = value.as_array().into_iter().flatten();
+    let texts = texts.filter_map(Value::as_str);
+    texts.map(str::to_ascii_lowercase).collect()
 }
 
 fn time(value: &Value) -> Option<Timestamp> {
@@ -178,6 +189,20 @@ mod tests {
                 json!([{"ipMask": "10.0.0.0/8", "action": "Allow"}]),
                 true,
             ),
+            (
+                Alike::Among,
+                json!(["domain"]),
+                json!(["Domain", "SPF"]),
+                true,
+            ),
+            (
+                Alike::Among,
+                json!(["Domain", "DKIM"]),
+                json!(["Domain"]),
+                false,
+            ),
+            (Alike::Ids, json!(["/A"]), json!(["/a"]), true),
+            (Alike::Ids, json!(["/a"]), json!(["/a", "/b"]), false),
             (Alike::Url, json!("https://h/x"), json!("https://h/x"), true),
             (
                 Alike::Url,

@@ -12,6 +12,7 @@ use super::endpoint;
 use super::names::{
     ATTRIBUTES, Alike, DEAD_LETTER, DEAD_LETTER_CONTAINER, DEAD_LETTER_RESOURCE, DEAD_LETTER_TYPE,
     ENDPOINT, ENDPOINT_TYPE, ENDPOINT_URL, Field, Kind, Otherwise, QUEUE_NAME, RESOURCE_ID,
+    USERNAME,
 };
 use super::plan::{usual_schema, value_of};
 use super::present::Present;
@@ -56,6 +57,16 @@ struct Writer<'a> {
     text: String,
 }
 
+/// Where a resource stands in the file.
+struct Place<'a> {
+    /// The table that it lives in.
+    above: &'a str,
+    /// The word for its kind there.
+    word: &'a str,
+    /// Whether it takes CloudEvents because what it lives in does.
+    takes_cloud_events: bool,
+}
+
 impl Writer<'_> {
     fn group(&mut self, group: &Value, label: &str) {
         if !label.is_empty() {
@@ -72,7 +83,12 @@ impl Writer<'_> {
         }
         for (word, kind) in Kind::Group.children() {
             for one in self.inside(*kind, text_of(group, "id")) {
-                self.resource(*kind, &one, label, word, group);
+                let place = Place {
+                    above: label,
+                    word,
+                    takes_cloud_events: false,
+                };
+                self.resource(*kind, &one, &place, group);
             }
         }
     }
@@ -84,28 +100,39 @@ impl Writer<'_> {
         self.present.all(kind).filter(within).cloned().collect()
     }
 
-    fn resource(&mut self, kind: Kind, one: &Value, above: &str, word: &str, group: &Value) {
-        let label = labelled(above, word, text_of(one, "name"));
+    fn resource(&mut self, kind: Kind, one: &Value, place: &Place<'_>, group: &Value) {
+        let label = labelled(place.above, place.word, text_of(one, "name"));
         let _ = write!(self.text, "\n[{label}]\n");
         for field in kind.fields() {
             let value = value_of(one, field);
-            if field.path == "location" && is_usual_place(kind, &value, group) {
-                continue;
+            let is_usual = match field.path {
+                "location" => is_usual_place(kind, &value, group),
+                USERNAME if kind == Kind::Sender => value == one["name"],
+                _ => false,
+            };
+            if !is_usual {
+                self.field(field, &value, "EventGridSchema");
             }
-            self.field(field, &value, "EventGridSchema");
         }
+        let input_schema = text_of(&one["properties"], "inputSchema");
         let takes_cloud_events =
-            text_of(&one["properties"], "inputSchema").eq_ignore_ascii_case("CloudEventSchemaV1_0");
-        if kind == Kind::Domain {
-            for topic in self.inside(Kind::DomainTopic, text_of(one, "id")) {
-                let label = labelled(&label, "topics", text_of(&topic, "name"));
-                let _ = write!(self.text, "\n[{label}]\n");
-                self.subscriptions(&topic, &label, takes_cloud_events);
+            place.takes_cloud_events || input_schema.eq_ignore_ascii_case("CloudEventSchemaV1_0");
+        for (word, child) in kind.children() {
+            match child {
+                // Those of a system topic stand with its source.
+                Kind::Subscription if kind == Kind::SystemTopic => (),
+                Kind::Subscription => self.subscriptions(one, &label, takes_cloud_events),
+                _ => {
+                    for inner in self.inside(*child, text_of(one, "id")) {
+                        let place = Place {
+                            above: &label,
+                            word,
+                            takes_cloud_events,
+                        };
+                        self.resource(*child, &inner, &place, group);
+                    }
+                }
             }
-        }
-        // Those of a system topic stand with its source.
-        if kind != Kind::SystemTopic {
-            self.subscriptions(one, &label, takes_cloud_events);
         }
     }
 
@@ -157,12 +184,13 @@ impl Writer<'_> {
     }
 
     fn field(&mut self, field: &Field, value: &Value, usual_schema: &'static str) {
-        let otherwise = match field.otherwise {
-            Otherwise::OfSource => Value::from(usual_schema),
-            other => other.value().unwrap_or_default(),
+        let is_as_without_saying = match field.otherwise {
+            Otherwise::OfSource => same(field.alike, &Value::from(usual_schema), value),
+            // Nobody else would say it: only what is nothing need not be said.
+            Otherwise::Kept => same(Alike::Exact, &Value::Null, value),
+            other => same(field.alike, &other.value().unwrap_or_default(), value),
         };
-        let is_as_without_saying = value.is_null() || same(field.alike, &otherwise, value);
-        if is_as_without_saying || field.alike == Alike::Hidden {
+        if value.is_null() || is_as_without_saying || field.alike == Alike::Hidden {
             return;
         }
         if field.path == ATTRIBUTES && is_secret(value) {
@@ -198,7 +226,7 @@ fn labelled(above: &str, word: &str, name: &str) -> String {
 fn is_usual_place(kind: Kind, place: &Value, group: &Value) -> bool {
     match kind {
         Kind::Topic | Kind::Domain => *place == group["location"],
-        Kind::Communication => place == "global",
+        Kind::Communication | Kind::EmailService | Kind::EmailDomain => place == "global",
         _ => false,
     }
 }

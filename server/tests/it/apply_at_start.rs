@@ -194,7 +194,8 @@ fn a_server_that_is_stopped_in_the_middle_of_the_file_stops_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = hanging.local_addr().unwrap();
-    let text = format!("[topics.t.eventSubscriptions.s]\nendpoint = 'http://{address}/hook'\n");
+    let text =
+        format!("[topics.orders.eventSubscriptions.hanging]\nendpoint = 'http://{address}/hook'\n");
     let file = written(folder.path(), &text);
     let served = Served::start(folder.path(), &file, 0);
     // The handshake has begun, and is never answered.

@@ -21,7 +21,8 @@ pub(crate) fn gridpost(data: &Path, arguments: &[&str]) -> Output {
 pub(crate) fn json(output: &Output) -> Value {
     assert!(
         output.status.success(),
-        "{}",
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).unwrap()

@@ -76,8 +76,36 @@ fn everything(world: &World) -> String {
         r#"
 tags = {{ team = "shop" }}
 
+[emailServices.mail]
+dataLocation = "Germany"
+tags = {{ team = "post" }}
+[emailServices.mail.domains.AzureManagedDomain]
+domainManagement = "AzureManaged"
+[emailServices.mail.domains.AzureManagedDomain.senderUsernames.DoNotReply]
+[emailServices.mail.domains."shop.example.com"]
+domainManagement = "CustomerManaged"
+userEngagementTracking = "Enabled"
+verified = ["Domain", "spf"]
+[emailServices.mail.domains."shop.example.com".senderUsernames.orders]
+displayName = "Orders"
+[emailServices.mail.domains."shop.example.com".suppressionLists.stopped]
+listName = "orders"
+[emailServices.mail.domains."shop.example.com".suppressionLists.stopped.suppressionListAddresses.6f9619ff-8b86-4011-b42d-00cf4fc964ff]
+email = "bob@example.org"
+notes = "asked to"
+[emailServices.mail.domains."new.example.com"]
+domainManagement = "CustomerManaged"
+
 [communicationServices.acs1]
 dataLocation = "Germany"
+linkedDomains = [
+    "/subscriptions/22222222-2222-4222-8222-222222222222/resourceGroups/gridpost/providers/Microsoft.Communication/emailServices/mail/domains/shop.example.com",
+]
+tags = {{ gridpost-event-shape = "2020-09" }}
+[communicationServices.acs1.smtpUsernames.printer]
+username = "printer@shop.example.com"
+entraApplicationId = "11111111-2222-4333-8444-555555555555"
+tenantId = "22222222-2222-4333-8444-555555555555"
 [communicationServices.acs1.eventSubscriptions.texts]
 endpoint = "{0}"
 includedEventTypes = ["Microsoft.Communication.SMSReceived"]
@@ -101,16 +129,49 @@ expirationTimeUtc = 2030-01-01
 [topics.orders.eventSubscriptions.big.filter]
 enableAdvancedFilteringOnArrays = true
 advancedFilters = [
-    {{ operatorType = "NumberGreaterThan", key = "data.total", value = 100 }},
-    {{ operatorType = "StringIn", key = "data.city", values = ["Berlin", "Paris"] }},
-    {{ operatorType = "NumberInRange", key = "data.n", values = [[1, 5]] }},
+    {{ operatorType = "NumberGreaterThan", key = "data.k0", value = 100 }},
+    {{ operatorType = "NumberGreaterThanOrEquals", key = "data.k1", value = 1.5 }},
+    {{ operatorType = "NumberLessThan", key = "data.k2", value = -3 }},
+    {{ operatorType = "NumberLessThanOrEquals", key = "data.k3", value = 9 }},
+    {{ operatorType = "NumberIn", key = "data.k4", values = [1, 2.5] }},
+    {{ operatorType = "NumberNotIn", key = "data.k5", values = [3] }},
+    {{ operatorType = "NumberInRange", key = "data.k6", values = [[1, 5], [10, 20]] }},
+    {{ operatorType = "NumberNotInRange", key = "data.k7", values = [[0.5, 0.75]] }},
+    {{ operatorType = "BoolEquals", key = "data.k8", value = true }},
+    {{ operatorType = "StringContains", key = "data.k9", values = ["a b", "é"] }},
+    {{ operatorType = "StringNotContains", key = "data.k10", values = ["c"] }},
+    {{ operatorType = "StringBeginsWith", key = "data.k11", values = ["d"] }},
+    {{ operatorType = "StringNotBeginsWith", key = "data.k12", values = ["e"] }},
+    {{ operatorType = "StringEndsWith", key = "data.k13", values = ["f"] }},
+    {{ operatorType = "StringNotEndsWith", key = "data.k14", values = ["\"quoted\""] }},
+    {{ operatorType = "StringIn", key = "data.k15", values = ["Berlin", "Paris"] }},
+    {{ operatorType = "StringNotIn", key = "data.k16", values = ["g"] }},
+    {{ operatorType = "IsNullOrUndefined", key = "data.k17" }},
+    {{ operatorType = "IsNotNull", key = "data.k18" }},
 ]
 [topics.orders.eventSubscriptions.big.retryPolicy]
 maxDeliveryAttempts = 5
+eventTimeToLiveInMinutes = 60
 [[topics.orders.eventSubscriptions.big.deliveryAttributeMappings]]
 name = "x-team"
 type = "Static"
 properties = {{ value = "ops" }}
+[[topics.orders.eventSubscriptions.big.deliveryAttributeMappings]]
+name = "x-total"
+type = "Dynamic"
+properties = {{ sourceField = "data.total" }}
+[topics.orders.eventSubscriptions.plain]
+endpoint = "{0}"
+includedEventTypes = ["Shop.Ordered", "Shop.Paid"]
+subjectBeginsWith = "orders/"
+subjectEndsWith = ".json"
+isSubjectCaseSensitive = true
+preferredBatchSizeInKilobytes = 128
+deadLetterEndpoint = "{1}/blobServices/default/containers/lost"
+[topics.orders.eventSubscriptions.queued]
+endpointType = "StorageQueue"
+endpoint = "{1}/queueServices/default/queues/work"
+queueMessageTimeToLiveInSeconds = 300
 
 [topics.clouds]
 inputSchema = "CloudEventSchemaV1_0"
@@ -123,21 +184,43 @@ inputSchema = "CustomEventSchema"
 id = {{ sourceField = "receipt" }}
 eventType = {{ defaultValue = "Paid" }}
 
+[domains.shops]
+autoDeleteTopicWithLastSubscription = false
+disableLocalAuth = true
+[domains.shops.eventSubscriptions.everywhere]
+endpoint = "{0}"
 [domains.shops.topics.berlin.eventSubscriptions.all]
+endpoint = "{0}"
+[domains.shops.topics.paris]
+[domains.clouded]
+inputSchema = "CloudEventSchemaV1_0"
+[domains.clouded.topics.rome.eventSubscriptions.all]
 endpoint = "{0}"
 
 [resourceGroups.other.topics.elsewhere]
 "#,
-        sink(world, "all")
+        sink(world, "all"),
+        ACCOUNT,
     )
 }
 
+/// The setting that says where the account is. Nothing is delivered there.
+fn storage() -> String {
+    format!(
+        "[[handlers.storage]]\nresource_id = '{ACCOUNT}'\nconnection_string = 'AccountName=shop;AccountKey=c2VjcmV0;\
+         BlobEndpoint=http://127.0.0.1:9/shop;QueueEndpoint=http://127.0.0.1:9/shop'\n"
+    )
+}
+
+const ACCOUNT: &str = "/subscriptions/22222222-2222-4222-8222-222222222222/resourceGroups/gridpost/providers/Microsoft.Storage/storageAccounts/shop";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_is_what_apply_accepts_unchanged() {
-    let world = World::start().await;
+    let world = World::start_with_file(&storage()).await;
     let data = world.server().data();
     let file = written(&world, &everything(&world));
-    let made = json(&gridpost(data, &["apply", "-f", &file, "--output", "json"]));
+    let made = gridpost(data, &["apply", "-f", &file, "--output", "json"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     assert_eq!(made["failed"], json!([]));
     let again = json(&gridpost(data, &["apply", "-f", &file, "--output", "json"]));
     assert_eq!(
@@ -147,6 +230,19 @@ async fn an_export_is_what_apply_accepts_unchanged() {
 
     let export = |data| String::from_utf8(gridpost(data, &["export"]).stdout).unwrap();
     let exported = export(data);
+    for said in [
+        "verified = [\n    \"Domain\",\n    \"SPF\",\n]",
+        "suppressionListAddresses.6f9619ff-8b86-4011-b42d-00cf4fc964ff]",
+        "linkedDomains = ",
+        "smtpUsernames.printer]",
+        "IsNullOrUndefined",
+        "deadLetterEndpoint = ",
+        "queueMessageTimeToLiveInSeconds = 300",
+        "[domains.shops.topics.paris]",
+        "gridpost-event-shape",
+    ] {
+        assert!(exported.contains(said), "{said} is not in {exported}");
+    }
     let file = written(&world, &exported);
     let same = json(&gridpost(data, &["apply", "-f", &file, "--output", "json"]));
     assert_eq!(
@@ -155,7 +251,7 @@ async fn an_export_is_what_apply_accepts_unchanged() {
         "{exported}"
     );
 
-    let empty = World::start().await;
+    let empty = World::start_with_file(&storage()).await;
     let told = json(&gridpost(
         empty.server().data(),
         &["apply", "-f", &file, "--output", "json"],

@@ -13,6 +13,7 @@ mod cloud_events;
 mod crash;
 mod day;
 mod declare;
+mod declare_email;
 mod delivery;
 mod explain;
 mod faults;

@@ -33,6 +33,8 @@ pub(crate) struct World {
     seed: u64,
     /// The environment that the server reads.
     settings: Vec<(String, String)>,
+    /// The configuration file that it reads.
+    file: String,
     client: Client,
     folder: tempfile::TempDir,
     may_stay_unsettled: bool,
@@ -68,14 +70,24 @@ impl World {
 
     /// A world whose server reads this environment.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_of(settings, "").await
+    }
+
+    /// A world whose server reads this configuration file.
+    pub(crate) async fn start_with_file(text: &str) -> Self {
+        Self::start_of(&[], text).await
+    }
+
+    async fn start_of(settings: &[(&str, &str)], file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = VirtualClock::at(BEGIN.parse().unwrap());
         let settings: Vec<_> = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let (server, client) = serve(folder.path(), &clock, 1, &settings).await;
+        let (server, client) = serve(folder.path(), &clock, 1, &settings, file).await;
         Self {
+            file: file.to_owned(),
             server: Some(server),
             clock,
             seed: 1,
@@ -90,8 +102,9 @@ impl World {
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.seed += 1;
+        let folder = self.folder.path();
         let (server, client) =
-            serve(self.folder.path(), &self.clock, self.seed, &self.settings).await;
+            serve(folder, &self.clock, self.seed, &self.settings, &self.file).await;
         self.server = Some(server);
         self.client = client;
     }
@@ -312,6 +325,7 @@ async fn serve(
     clock: &VirtualClock,
     seed: u64,
     settings: &[(String, String)],
+    file: &str,
 ) -> (Server, Client) {
     let flags = Flags {
         data: Some(folder.join("data")),
@@ -322,7 +336,8 @@ async fn serve(
         let found = settings.iter().find(|(one, _)| one == name);
         found.map(|(_, value)| value.clone())
     };
-    let config = Config::resolve(None, &environment, &flags).unwrap();
+    let file = Some(("world.toml".into(), file.to_owned()));
+    let config = Config::resolve(file, &environment, &flags).unwrap();
     let sources = Sources {
         clock: Arc::new(clock.clone()),
         chance: Arc::new(SeededChance::new(seed)),
