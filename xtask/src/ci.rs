@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::command::{cargo, run as run_command};
 use crate::steps::Step;
 use crate::tools::{self, Tool};
-use crate::{conformance, demo, handlers, output, steps, tidy};
+use crate::{conformance, demo, examples, handlers, output, steps, tidy};
 
 const STEPS: &[Step] = &[
     Step {
@@ -54,6 +54,11 @@ const STEPS: &[Step] = &[
         name: "conformance",
         about: "the unmodified public clients",
         run: conformance,
+    },
+    Step {
+        name: "examples",
+        about: "az subscribes, a handset texts, and a webhook changes something elsewhere",
+        run: every_example,
     },
     Step {
         name: "handlers",
@@ -166,6 +171,10 @@ fn build() -> Result<()> {
 fn conformance() -> Result<()> {
     // All of `az` takes minutes: `cargo xtask conformance az`.
     conformance::run(&conformance::Arguments::of_gate())
+}
+
+fn every_example() -> Result<()> {
+    examples::run(&examples::Arguments::default())
 }
 
 fn handlers() -> Result<()> {

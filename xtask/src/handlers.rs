@@ -9,8 +9,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::command::{answers, cargo, program as program_of, root, run as run_command};
-use crate::output;
+use crate::command::{cargo, root, run as run_command};
 use crate::tools::{self, Tool};
 
 /// What `handlers` can be told.
@@ -53,14 +52,7 @@ fn azurite() -> Result<PathBuf> {
 /// folders of their own, so one that runs already is left alone.
 fn rabbitmq() -> Result<PathBuf> {
     let program = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
-    if !program.is_file() && answers(&mut program_of("apt-get", ["--version"])) {
-        output::line("RabbitMQ is not there yet; installing the package rabbitmq-server");
-        run_command(&mut program_of("apt-get", ["update", "--quiet=2"]))?;
-        let mut install = program_of("apt-get", ["install", "--yes", "--quiet=2"]);
-        install.args(["--no-install-recommends", "rabbitmq-server"]);
-        install.env("DEBIAN_FRONTEND", "noninteractive");
-        run_command(&mut install)?;
-    }
+    tools::system_package("rabbitmq-server", &|| program.is_file())?;
     ensure!(
         program.is_file(),
         "{} is not there: install RabbitMQ (Debian: rabbitmq-server)",

@@ -11,6 +11,7 @@ mod command;
 mod conformance;
 mod crash;
 mod demo;
+mod examples;
 mod fuzz;
 mod generate;
 mod handlers;
@@ -41,6 +42,8 @@ enum Command {
     Generate,
     /// Run the unmodified public clients against a server
     Conformance(conformance::Arguments),
+    /// Run what is in `examples/`: az subscribes, a handset texts, a webhook acts; installs what they need
+    Examples(examples::Arguments),
     /// Deliver to real peers: install and start them, and run the tests that need them
     Handlers(handlers::Arguments),
     /// Kill a server again and again while publishers keep a ledger; nothing acknowledged may be lost
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Generate => generate::run(),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Examples(arguments) => examples::run(&arguments),
         Command::Handlers(arguments) => handlers::run(&arguments),
         Command::Crash(arguments) => crash::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

@@ -133,16 +133,32 @@ fn make_environment(venv: &Path) -> Result<()> {
     let make = || run(program("python3", ["-m", "venv"]).arg(venv));
     let Err(error) = make() else { return Ok(()) };
     // Debian keeps the module apart from the interpreter.
-    if !answers(&mut program("apt-get", ["--version"])) {
+    if !have_apt() {
         return Err(error);
     }
-    output::line("python3 cannot make an environment yet; installing the package python3-venv");
-    run(&mut program("apt-get", ["update", "--quiet=2"]))?;
-    run(&mut program(
-        "apt-get",
-        ["install", "--yes", "--quiet=2", "python3-venv"],
-    ))?;
+    apt_install("python3-venv")?;
     make()
+}
+
+/// Installs a package of the system if what it brings is not there, and if this is a system where that can be done.
+/// Whoever needs it finds out whether it is there now.
+pub(crate) fn system_package(name: &str, is_there: &dyn Fn() -> bool) -> Result<()> {
+    if is_there() || !have_apt() {
+        return Ok(());
+    }
+    apt_install(name)
+}
+
+fn have_apt() -> bool {
+    answers(&mut program("apt-get", ["--version"])) && answers(&mut program("test", ["-w", "/usr"]))
+}
+
+fn apt_install(package: &str) -> Result<()> {
+    output::line(&format!("installing the system's package {package}"));
+    run(&mut program("apt-get", ["update", "--quiet=2"]))?;
+    let mut install = program("apt-get", ["install", "--yes", "--quiet=2"]);
+    install.args(["--no-install-recommends", package]);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 fn is_installed(stamp: &Path, wanted: &str) -> bool {
@@ -157,7 +173,8 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-fn path_with(first: &Path) -> Result<OsString> {
+/// Our `PATH` with a folder before all others.
+pub(crate) fn path_with(first: &Path) -> Result<OsString> {
     let Some(path) = std::env::var_os("PATH") else {
         bail!("there is no PATH")
     };
@@ -195,6 +212,7 @@ mod tests {
             "conformance/az/requirements.txt",
             "conformance/python/requirements.txt",
             "conformance/rabbitmq/requirements.txt",
+            "examples/database/requirements.txt",
         ] {
             for line in read(&root().join(file)).unwrap().lines() {
                 let pinned = line.is_empty() || line.starts_with('#') || line.contains("==");
