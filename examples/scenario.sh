@@ -32,8 +32,15 @@ endings=()
 start() {
   local name=$1
   shift
-  "$@" </dev/null >"$folder/$name.log" 2>&1 &
+  : >"$folder/$name.log" # Before anybody looks for what an earlier one printed.
+  "$@" </dev/null >>"$folder/$name.log" 2>&1 &
   processes+=($!)
+}
+
+# Ends one of them early, by its process id.
+stop() {
+  kill "$1"
+  wait "$1" 2>/dev/null || true
 }
 
 # A command for the end, before the programs are ended; the last one comes first.
@@ -106,18 +113,18 @@ python_with() {
 # A Gridpost server, az signed in to it, and a communication resource that owns a phone number.
 open_for_business() {
   if [ -n "$guest" ]; then
-    say "1. using the server at $GRIDPOST_URL"
+    say "- using the server at $GRIDPOST_URL"
     eval "$(gridpost env --az)"
     resource=$GRIDPOST_RESOURCE_ID number=$GRIDPOST_NUMBER
     return
   fi
-  say "1. a server in an empty folder, and az signed in to it"
+  say "- a server in an empty folder, and az signed in to it"
   start server gridpost serve --listen 127.0.0.1:0 --data "$folder/data" --output json
   until_it_is "the server is ready" grep -q '"ready":true' "$folder/server.log"
   export GRIDPOST_DATA=$folder/data
   eval "$(gridpost env --az)"
 
-  say "2. a communication resource with a phone number"
+  say "- a communication resource with a phone number"
   number=+15555550177
   az group create --name shop --location local --output none
   resource=$(az resource create --resource-group shop --name shop-messages \
@@ -131,7 +138,7 @@ open_for_business() {
 # Subscribes a webhook to the texts and delivery reports of all our numbers of area code 555.
 subscribe() {
   local name=$1 webhook=$2
-  say "3. $webhook hears of texts to phonenumber/1555…"
+  say "- $webhook hears of texts to phonenumber/1555…"
   az eventgrid event-subscription create --name "$name" \
     --source-resource-id "$resource" \
     --endpoint "$webhook" \
@@ -145,13 +152,13 @@ subscribe() {
 
 # A customer's handset texts our number; $event is the id of the event that this causes.
 customer_texts() {
-  say "4. a customer texts $number: $1"
+  say "- a customer texts $number: $1"
   event=$(gridpost sms receive --from +15555550123 --to "$number" --output json -- "$1" | id_of)
 }
 
 # We text a customer, who gets it, which causes a delivery report; $report is the id of its event.
 we_text() {
-  say "5. we text the customer: $1"
+  say "- we text the customer: $1"
   local keys
   keys=$(az rest --method post --url "$resource/listKeys?api-version=2025-09-01" \
     --query primaryConnectionString --output tsv)

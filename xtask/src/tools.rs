@@ -213,6 +213,7 @@ mod tests {
             "conformance/python/requirements.txt",
             "conformance/rabbitmq/requirements.txt",
             "examples/database/requirements.txt",
+            "examples/work-item/requirements.txt",
         ] {
             for line in read(&root().join(file)).unwrap().lines() {
                 let pinned = line.is_empty() || line.starts_with('#') || line.contains("==");
