@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::command::{capture, program, root};
+use crate::command::{answers, capture, cargo, program, root, run as run_command};
 use crate::server::{Build, build, clean};
 use crate::{output, tools};
 
@@ -27,9 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let binary = build(Build::Development)?;
     let folder = binary.parent().context("the binary lies in a folder")?;
     tools::python_for_az(&root().join("conformance/az/requirements.txt"))?;
-    tools::system_package("postgresql", &postgresql)?;
     let mut failed = Vec::new();
     for name in names {
+        prepare(&name)?;
         output::line(&format!("\nexample: {name}"));
         // Another text each time, and one that is not easily copied from hand to hand.
         let text = format!(
@@ -68,13 +68,38 @@ fn names(wanted: Option<&str>) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// What an example needs beside `az`.
+fn prepare(name: &str) -> Result<()> {
+    match name {
+        "database" => tools::system_package("postgresql", &postgresql),
+        "push" => {
+            tools::system_package("firefox-esr", &firefox)?;
+            // Together with the server, so that what both stand on is compiled once.
+            let packages = [
+                "--package",
+                "gridpost",
+                "--package",
+                "gridpost-example-push",
+            ];
+            run_command(cargo(["build", "--locked"]).args(packages))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Any Firefox will do; Debian has the one of long support.
+fn firefox() -> bool {
+    let on_path = |name: &str| answers(&mut program(name, ["--version"]));
+    on_path("firefox-esr") || on_path("firefox")
+}
+
 /// Where Debian puts the programs of its database server; elsewhere they are on the path.
 fn postgresql() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = versions
         .flatten()
         .any(|version| version.path().join("bin/initdb").is_file());
-    debian || crate::command::answers(&mut program("initdb", ["--version"]))
+    debian || answers(&mut program("initdb", ["--version"]))
 }
 
 /// An example prints what the other system holds, as one JSON object with the text as `message`.

@@ -33,6 +33,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "gridpost-api",
         ],
     ),
+    // An example is somebody else's program: it speaks HTTP and has never heard of any of us.
+    ("gridpost-example-push", &[]),
 ];
 
 /// Crates that stay out of a crate however deep: the vocabulary has no runtime, no input and no output.
