@@ -38,6 +38,7 @@ use crate::waiting::{self, WaitingKey};
 use crate::{Limits, Spawn};
 
 mod crew;
+mod remarks;
 mod state;
 mod terms;
 
@@ -174,8 +175,9 @@ impl Lane {
     /// Notes how the last job ended, when it ended well, and finds the next thing to do.
     pub(crate) fn take(self: &Arc<Self>, mut done: Option<Delivered>, now: Timestamp) -> Take {
         let mut state = self.lock();
+        let mut distrusted = false;
         if let Some(done) = &mut done {
-            let distrusted = !matches!(state.probation, Probation::Trusted { .. });
+            distrusted = !matches!(state.probation, Probation::Trusted { .. });
             self.delivered(&mut state, done);
             if distrusted {
                 // While a probe was out no alarm was set for what falls due.
@@ -200,6 +202,9 @@ impl Lane {
             self.drained.notify_one();
         }
         self.carry_out(call);
+        if distrusted {
+            self.remark_return();
+        }
         take
     }
 
@@ -259,8 +264,14 @@ impl Lane {
         let mut state = self.lock();
         state.attempt_ended(took, job.items.len());
         // One request speaks once of the destination, however many events it carried.
+        let was_trusted = matches!(state.probation, Probation::Trusted { .. });
         let left_alone = state.probation.learn(outcome, now);
-        if job.probe && !left_alone {
+        let until = match state.probation {
+            Probation::Left { until, .. } if was_trusted => Some(until),
+            _ => None,
+        };
+        let came_back = job.probe && !left_alone;
+        if came_back {
             // An answer that speaks of the event alone shows that the destination is there.
             state.probation = Probation::default();
         }
@@ -268,16 +279,23 @@ impl Lane {
             state.counts.failed(attempt.outcome);
             match attempt.verdict {
                 Verdict::Retry { .. } => state.counts.retried += 1,
-                Verdict::GiveUp(reason) => state.counts.dead_lettered(reason),
+                Verdict::GiveUp(reason) => state.lost(reason),
                 Verdict::Delivered => (),
             }
             state.recent.push(attempt, &self.shared.tail.budget);
             self.write_down(&mut state, change);
         }
+        let lost = state.remarks.due(now);
         let call = self.stir(&mut state, now);
         drop(state);
         self.drained.notify_waiters();
         self.carry_out(call);
+        self.remark_lost(lost);
+        match until {
+            Some(until) => self.remark_probation(outcome, until),
+            None if came_back => self.remark_return(),
+            None => (),
+        }
     }
 
     /// Notes deliveries of a job that ended without an attempt. `probe`: the job was a probe, and nothing is left of it.
@@ -294,12 +312,14 @@ impl Lane {
             state.probation.probe_given_up();
         }
         for change in changes {
-            state.counts.dead_lettered(reason);
+            state.lost(reason);
             self.write_down(&mut state, change);
         }
+        let lost = state.remarks.due(now);
         let call = self.stir(&mut state, now);
         drop(state);
         self.carry_out(call);
+        self.remark_lost(lost);
     }
 
     fn write_down(self: &Arc<Self>, state: &mut State, change: Change) {
@@ -399,9 +419,11 @@ impl Lane {
         if state.read_pause.is_some_and(|until| until <= now) {
             state.read_pause = None;
         }
+        let lost = state.remarks.due(now);
         let call = self.stir(&mut state, now);
         drop(state);
         self.carry_out(call);
+        self.remark_lost(lost);
     }
 
     /// Begins to send, or goes on as the subscription's new state says.

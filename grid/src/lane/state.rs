@@ -17,10 +17,12 @@ use crate::metrics::Counts;
 use crate::probation::{Permit, Probation};
 use crate::recent::Recent;
 use crate::replay::ReplayId;
+use crate::retry::Reason;
 use crate::settle::Ledger;
 use crate::tail::Attempted;
 use crate::waiting::{Due, History, Waiting, WaitingKey};
 
+use super::remarks::Remarks;
 use super::terms::Terms;
 
 /// Fresh events in memory beyond which a publisher waits for a destination that keeps up: enough to keep every
@@ -67,6 +69,7 @@ pub(crate) struct State {
     pub(super) last_taken: Timestamp,
     pub(crate) counts: Counts,
     pub(super) recent: Recent,
+    pub(super) remarks: Remarks,
 }
 
 /// Where a delivery came from: what is to be settled when it ends.
@@ -166,7 +169,14 @@ impl State {
             last_taken: Timestamp::EPOCH,
             counts: Counts::default(),
             recent: Recent::default(),
+            remarks: Remarks::default(),
         }
+    }
+
+    /// A delivery has become a dead letter.
+    pub(super) fn lost(&mut self, reason: Reason) {
+        self.counts.dead_lettered(reason);
+        self.remarks.count(reason);
     }
 
     /// What a worker could do now.
