@@ -13,10 +13,13 @@ use gridpost_grid::dead_letter_removal::Retention;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+mod error;
 mod handlers;
 mod layers;
 mod rate_limits;
+mod variables;
 
+pub use error::ConfigError;
 pub use handlers::{AmqpConnection, FunctionConnection, Handlers, SecretSource, StorageConnection};
 use layers::{from_environment, overlay};
 pub use rate_limits::RateLimits;
@@ -414,52 +417,6 @@ pub struct Flags {
     pub apply: Option<PathBuf>,
 }
 
-/// The configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {path}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not TOML.
-    #[error("the configuration file {path} is not valid TOML")]
-    NotToml {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
-    /// A setting does not exist.
-    #[error("there is no setting `{setting}` (from {origin}); `gridpost config` shows all of them")]
-    Unknown {
-        /// Its path.
-        setting: String,
-        /// Where it came from.
-        origin: String,
-    },
-    /// A value is not of the setting's kind.
-    #[error("{0}")]
-    BadValue(String),
-    /// A public address in the development profile.
-    #[error(
-        "the development profile answers local callers without a password, so it only listens on this machine, and \
-         {0} is reachable from others.\nUse --listen 127.0.0.1:{port}, or --profile production with \
-         tls.certificate_file, tls.key_file and a principal (see `gridpost config`).",
-        port = .0.port()
-    )]
-    PublicAddress(SocketAddr),
-    /// Production without certificates on a public address.
-    #[error(
-        "the production profile on {0} needs your own certificate: set tls.certificate_file and tls.key_file, or \
-         listen on loopback behind a proxy that ends TLS."
-    )]
-    NoCertificate(SocketAddr),
-}
-
 impl Config {
     /// Reads the configuration of this process.
     ///
@@ -538,6 +495,18 @@ impl Config {
         Ok(self)
     }
 
+    /// Refuses a variable of the environment that is nearly a setting. The answer are those that begin like one and that
+    /// nobody knows.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check_variables(&self) -> Result<Vec<String>, ConfigError> {
+        let settings: Table = DEFAULTS
+            .parse()
+            .map_err(|error| bad("the built-in defaults", &error))?;
+        variables::check(&settings, &self.handlers.variables(), variable_names())
+    }
+
     /// Refuses to listen where the profile must not.
     ///
     /// # Errors
@@ -586,6 +555,11 @@ fn bad(what: &str, error: &toml::de::Error) -> ConfigError {
 )]
 pub fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|text| !text.is_empty())
+}
+
+/// The names of the variables of the environment.
+fn variable_names() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 #[cfg(test)]

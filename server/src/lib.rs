@@ -20,6 +20,7 @@ pub mod files;
 pub mod handlers;
 pub mod listener;
 pub mod moved;
+mod nearest;
 pub mod open_files;
 pub mod output;
 pub mod provision;

@@ -6,7 +6,7 @@ use gridpost_model::time::read_span;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::render;
+use super::{examples, render};
 use crate::client::{Client, OnItsWay};
 use crate::config::Config;
 use crate::output::{Failure, Output};
@@ -19,6 +19,7 @@ pub(super) enum Command {
     /// Show what the server's clock shows
     Show,
     /// Move it on; what is due in between happens in its order, at its moment
+    #[command(after_help = examples::ADVANCE)]
     Advance {
         /// How far: 1h, "1h 30m", 2d, PT1H30M, or a number of seconds
         #[arg(

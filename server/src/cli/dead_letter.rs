@@ -4,7 +4,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::render;
+use super::{examples, render};
 use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Exit, Failure, Output, table};
@@ -28,6 +28,7 @@ pub(super) enum Command {
     /// List them, with the reason and the last answer of the endpoint
     List(Which),
     /// Deliver them again, as if they had just been published
+    #[command(after_help = examples::REDRIVE)]
     Redrive(Which),
     /// Delete them for good
     Delete {
@@ -152,10 +153,11 @@ fn letters(listed: &Value, which: &Which) -> String {
     }
     let row = |letter: &Value| {
         vec![
-            render::plain(&letter["deadLetterTime"]),
+            render::moment(&letter["deadLetterTime"]),
             render::plain(&letter["subscription"]),
             render::plain(&letter["event"]["id"]),
             render::kind(type_of(&letter["event"])),
+            render::subject(&letter["event"]["subject"]),
             render::plain(&letter["deadLetterReason"]),
             render::plain(&letter["deliveryAttempts"]),
             format!(
@@ -172,6 +174,7 @@ fn letters(listed: &Value, which: &Which) -> String {
             "SUBSCRIPTION",
             "EVENT",
             "TYPE",
+            "SUBJECT",
             "REASON",
             "ATTEMPTS",
             "LAST OUTCOME",
@@ -193,13 +196,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_letter_is_shown_with_the_type_of_its_event() {
+    fn a_dead_letter_is_shown_with_the_type_and_the_subject_of_its_event() {
         let which = Which {
             subscription: None,
             event: None,
         };
         let listed = serde_json::json!({ "value": [
-            {"event": {"id": "1", "eventType": "Microsoft.Communication.SMSReceived"}},
+            {
+                "event": {"id": "1", "eventType": "Microsoft.Communication.SMSReceived", "subject": "/phonenumber/1"},
+                "deadLetterTime": "2026-11-23T04:19:16.6459979Z",
+            },
             {"event": {"id": "2", "type": "Shop.Paid"}},
         ]});
         let shown = letters(&listed, &which);
@@ -208,6 +214,8 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("Microsoft"), "{shown}");
+        assert!(shown.contains("/phonenumber/1"), "{shown}");
+        assert!(shown.contains("2026-11-23 04:19:16  "), "{shown}");
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use gridpost_model::Timestamp;
+use gridpost_model::{Timestamp, event_type};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{render, replay, try_filter};
+use super::{examples, render, replay, try_filter};
 use crate::client::Client;
 use crate::config::Config;
+use crate::nearest::nearest;
 use crate::output::{Exit, Failure, Output};
 
 /// The server waits no longer than so many seconds.
@@ -21,6 +22,7 @@ const SHOWN_OF_BODY: usize = 200;
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Show what happens as it happens, until Ctrl-C
+    #[command(after_help = examples::TAIL)]
     Tail {
         /// End after this many
         #[arg(long, value_name = "N")]
@@ -29,6 +31,7 @@ pub(super) enum Command {
         only: Only,
     },
     /// Wait for an event and print it
+    #[command(after_help = examples::WAIT)]
     Wait {
         /// The event's type, whole or its last part: SMSReceived
         #[arg(long = "type", value_name = "TYPE")]
@@ -51,6 +54,7 @@ pub(super) enum Command {
     /// Tell what a filter would have done with the newest events, before it is saved
     TryFilter(try_filter::Arguments),
     /// Deliver kept events once more to one subscription
+    #[command(after_help = examples::REPLAY)]
     Replay(replay::Arguments),
     /// List replays, under way and ended
     Replays,
@@ -107,6 +111,9 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             subject,
             timeout,
         } => {
+            if let Some(doubt) = event_type.as_deref().and_then(doubt) {
+                output.note(&doubt);
+            }
             let path = wait_path(event_type.as_deref(), subject.as_deref(), timeout);
             let wait = client.wait(&path, Duration::from_secs(timeout));
             let event = output.waiting("waiting for an event", wait).await?;
@@ -253,14 +260,10 @@ fn one_subscription(subscription: &Value, full: bool) -> String {
         last = number;
         text.push_str(&one_attempt(attempt, full));
     }
-    for (field, words) in [
-        ("nextAttempt", "next attempt"),
-        ("deadLetterReason", "dead-lettered because of"),
-    ] {
-        let value = render::plain(&subscription[field]);
-        if !value.is_empty() {
-            text.push_str(&format!("    {words} {value}\n"));
-        }
+    // Why it was given up is said above.
+    let next = render::plain(&subscription["nextAttempt"]);
+    if !next.is_empty() {
+        text.push_str(&format!("    next attempt {next}\n"));
     }
     text
 }
@@ -325,7 +328,7 @@ fn message(what: &str, line: &str, message: &Value) -> String {
 /// What became of a delivery, in words.
 fn fate(fate: &Value) -> String {
     match fate.as_str() {
-        Some("deadLettered") => "dead letter".to_owned(),
+        Some("deadLettered") => "given up".to_owned(),
         Some("notThen") => "not then".to_owned(),
         _ => render::plain(fate),
     }
@@ -352,12 +355,35 @@ fn wait_path(event_type: Option<&str>, subject: Option<&str>, timeout_seconds: u
     path
 }
 
-/// A type by its last part, as people say it, in full.
+/// A type by its last part, as people say it, in full. What communication services do not have may be a topic's own.
 fn whole(event_type: &str) -> String {
-    match event_type.contains('.') {
-        true => event_type.to_owned(),
-        false => format!("Microsoft.Communication.{event_type}"),
+    let full = format!("{COMMUNICATION}{event_type}");
+    match event_type::find(&full) {
+        Some(_) => full,
+        None => event_type.to_owned(),
     }
+}
+
+/// What the types of communication services begin with.
+const COMMUNICATION: &str = "Microsoft.Communication.";
+
+/// A word about a type that no communication resource raises: it may be a slip of the pen.
+fn doubt(event_type: &str) -> Option<String> {
+    let given = event_type.strip_prefix(COMMUNICATION);
+    let is_known = event_type::find(&whole(event_type)).is_some();
+    let is_a_topics = given.is_none() && event_type.contains('.');
+    if is_known || is_a_topics {
+        return None;
+    }
+    let names = event_type::COMMUNICATION.iter();
+    let names = names.filter_map(|(name, _)| name.strip_prefix(COMMUNICATION));
+    let advice = match nearest(given.unwrap_or(event_type), names) {
+        Some(meant) => format!("Did you mean {meant}?"),
+        None => "A topic's own events may have it.".to_owned(),
+    };
+    Some(format!(
+        "No communication resource raises '{event_type}'. {advice} Waiting for it all the same."
+    ))
 }
 
 pub(super) fn encoded(text: &str) -> String {
@@ -452,7 +478,7 @@ mod tests {
         );
         assert_eq!(
             told,
-            "\n  orders: dead letter. It failed.\n    endpoint  https://e\n    attempt 1 at then: BadRequest 400 after \
+            "\n  orders: given up. It failed.\n    endpoint  https://e\n    attempt 1 at then: BadRequest 400 after \
              1.0 ms\n      answered: no such order\n    began anew: it was redriven or replayed\n    attempt 1 at later: \
              Busy 503 after 1.0 ms\n"
         );
@@ -487,6 +513,29 @@ mod tests {
             only.path(),
             "events?type=Microsoft%2ECommunication%2ESMSReceived&id=a%2Fb"
         );
+    }
+
+    #[test]
+    fn a_type_that_nobody_raises_is_doubted() {
+        for known in [
+            "SMSReceived",
+            "Microsoft.Communication.SMSReceived",
+            "Shop.Ordered",
+        ] {
+            assert_eq!(doubt(known), None);
+        }
+        assert!(
+            doubt("SMSRecieved")
+                .unwrap()
+                .contains("Did you mean SMSReceived?")
+        );
+        let whole_name = doubt("Microsoft.Communication.SMSReceivd").unwrap();
+        assert!(
+            whole_name.contains("Did you mean SMSReceived?"),
+            "{whole_name}"
+        );
+        assert!(doubt("Nonsense").unwrap().contains("A topic's own events"));
+        assert_eq!(whole("Nonsense"), "Nonsense");
     }
 
     #[test]

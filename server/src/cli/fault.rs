@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::render;
+use super::{examples, render};
 use crate::client::Client;
 use crate::config::Config;
 use crate::output::{Failure, Output, table};
@@ -11,6 +11,7 @@ use crate::output::{Failure, Output, table};
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Set a fault: deliveries fail, wait, hang, break or come twice
+    #[command(after_help = examples::FAULT)]
     Set(Set),
     /// List faults and how many attempts each has struck
     List,

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod env;
 mod events;
+mod examples;
 mod fault;
 mod import;
 mod render;
@@ -82,12 +83,15 @@ struct Serve {
 #[derive(Subcommand)]
 enum Command {
     /// Serve until told to stop
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Serve, receive a text, and show the webhook request that it causes
     Demo(demo::Arguments),
     /// Print what points SDKs, az and your application at the running server
+    #[command(after_help = examples::ENV)]
     Env(env::Arguments),
     /// Make resources as a file says
+    #[command(after_help = examples::APPLY)]
     Apply(apply::Apply),
     /// Write the file that makes the resources that are there
     Export(apply::Export),
@@ -193,12 +197,20 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
     }
     let wrong = |error| Failure::new(Exit::Usage, error);
     let config = Config::load(&flags).map_err(wrong)?;
+    let mut strangers = Vec::new();
     if matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
         config.check_address().map_err(wrong)?;
+        strangers = config.check_variables().map_err(wrong)?;
     }
     match cli.command {
         Command::Serve(_) => {
             start_log(&config.log)?;
+            for variable in strangers {
+                tracing::warn!(
+                    variable,
+                    "{variable} is set in the environment, and is no setting"
+                );
+            }
             on_all_cores(serve::run(config, output))
         }
         Command::Demo(arguments) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gridpost_model::Timestamp;
 use gridpost_model::time::read_span;
 use serde_json::Value;
 
@@ -52,6 +53,15 @@ pub(super) fn span(text: &str) -> String {
     match said.is_empty() {
         true => "less than a second".to_owned(),
         false => said.join(" "),
+    }
+}
+
+/// A moment to the second, in UTC. What is none is shown as it is.
+pub(super) fn moment(value: &Value) -> String {
+    let text = plain(value);
+    match text.parse::<Timestamp>() {
+        Ok(at) => at.format("%Y-%m-%d %H:%M:%S"),
+        Err(_) => text,
     }
 }
 

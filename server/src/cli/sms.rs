@@ -4,7 +4,7 @@ use gridpost_model::Clock as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::render;
+use super::{examples, render};
 use crate::client::Client;
 use crate::config::{Config, Profile};
 use crate::credentials::NUMBER;
@@ -16,6 +16,7 @@ const SMS_VERSION: &str = "2021-03-07";
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Let a handset text one of our numbers
+    #[command(after_help = examples::SMS_RECEIVE)]
     Receive {
         /// The handset; any number will do
         #[arg(long, default_value = "+15555550123")]
@@ -28,6 +29,7 @@ pub(super) enum Command {
         message: String,
     },
     /// Send a text from one of our numbers to a handset, signed with an access key
+    #[command(after_help = examples::SMS_SEND)]
     Send {
         /// Our number
         #[arg(long, default_value = NUMBER)]

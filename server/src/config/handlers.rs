@@ -20,6 +20,20 @@ pub struct Handlers {
     pub amqp: Vec<AmqpConnection>,
 }
 
+impl Handlers {
+    /// The variables of the environment that hold secrets.
+    pub(super) fn variables(&self) -> Vec<&str> {
+        let storage = self
+            .storage
+            .iter()
+            .map(StorageConnection::connection_string);
+        let functions = self.function.iter().map(FunctionConnection::url);
+        let brokers = self.amqp.iter().map(AmqpConnection::connection_string);
+        let all = storage.chain(functions).chain(brokers);
+        all.filter_map(|source| source.variable).collect()
+    }
+}
+
 /// Where a storage account is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::names::{ATTRIBUTES, DEAD_LETTER, ENDPOINT, ENDPOINT_TYPE, Kind, nearest};
+use super::names::{ATTRIBUTES, DEAD_LETTER, ENDPOINT, ENDPOINT_TYPE, Kind};
 use super::{endpoint, group_id};
+use crate::nearest::nearest;
 
 /// One resource, and what the file says of it.
 #[derive(Debug)]

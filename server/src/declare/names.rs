@@ -400,49 +400,9 @@ impl Kind {
     }
 }
 
-/// The known name that is the most like an unknown one, unless none is.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = name.to_ascii_lowercase();
-    let best = known
-        .map(|one| (distance(&folded, &one.to_ascii_lowercase()), one))
-        .min_by_key(|(distance, _)| *distance)?;
-    let (distance, one) = best;
-    (distance <= one.len().max(3) / 3).then_some(one)
-}
-
-/// How many letters have to be changed, added or left out.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (line, a) in one.chars().enumerate() {
-        let mut before = std::mem::replace(&mut row[0], line + 1);
-        for (column, b) in other.chars().enumerate() {
-            let above = row[column + 1];
-            row[column + 1] = (before + usize::from(a != b))
-                .min(above + 1)
-                .min(row[column] + 1);
-            before = above;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_name_is_the_one_that_was_meant() {
-        let known = || SUBSCRIPTION.iter().map(Field::short);
-        assert_eq!(
-            nearest("includedEventType", known()),
-            Some("includedEventTypes")
-        );
-        assert_eq!(
-            nearest("max_delivery_attempts", known()),
-            Some("maxDeliveryAttempts")
-        );
-        assert_eq!(nearest("colour", known()), None);
-    }
 
     #[test]
     fn a_short_name_means_one_property() {

@@ -1,64 +1,17 @@
 //! `gridpost serve --apply FILE`: the real program, started on a file of resources and stopped again.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::cli::{gridpost, json};
+use crate::served::Served;
 
-/// A server in a process of its own.
-struct Served {
-    process: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Served {
-    fn start(folder: &Path, file: &Path, port: u16) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_gridpost"))
-            .args(["serve", "--output", "json", "--listen"])
-            .arg(format!("127.0.0.1:{port}"))
-            .arg("--data")
-            .arg(data(folder))
-            .arg("--apply")
-            .arg(file)
-            .env("GRIDPOST_LOG_FILTER", "info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
-        Self { process, out }
-    }
-
-    /// The line it says when it is ready.
-    fn ready(&mut self) -> Value {
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_default()
-    }
-
-    /// Asks it to stop; the answer is what it logged.
-    fn stop(mut self) -> String {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
-        let mut log = String::new();
-        let stream = self.process.stderr.as_mut().unwrap();
-        stream.read_to_string(&mut log).unwrap();
-        assert!(self.process.wait().unwrap().success(), "{log}");
-        log
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // Gone already, unless a test failed before it stopped the server.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn started(folder: &Path, file: &Path, port: u16) -> Served {
+    let listen = format!("127.0.0.1:{port}");
+    let file = file.to_str().unwrap();
+    Served::start(&data(folder), &["--listen", &listen, "--apply", file])
 }
 
 fn data(folder: &Path) -> PathBuf {
@@ -89,7 +42,7 @@ fn a_file_is_applied_before_the_server_is_ready_and_a_second_start_changes_nothi
              endpoint = 'https://127.0.0.1:{port}/_gridpost/v1/sinks/audit'\n"
         ),
     );
-    let mut first = Served::start(folder.path(), &file, port);
+    let mut first = started(folder.path(), &file, port);
     let ready = first.ready();
     assert_eq!(
         ready["applied"],
@@ -111,7 +64,7 @@ fn a_file_is_applied_before_the_server_is_ready_and_a_second_start_changes_nothi
     let log = first.stop();
     assert!(log.contains("2 created, 0 changed"), "{log}");
 
-    let mut second = Served::start(folder.path(), &file, port);
+    let mut second = started(folder.path(), &file, port);
     let ready = second.ready();
     assert_eq!(
         ready["applied"],
@@ -160,7 +113,7 @@ fn what_is_refused_at_the_start_is_logged_and_the_rest_is_served() {
              [topics.bad]\ninputSchema = 'Nonsense'\n"
         ),
     );
-    let mut served = Served::start(folder.path(), &file, 0);
+    let mut served = started(folder.path(), &file, 0);
     let ready = served.ready();
     assert_eq!(ready["applied"]["created"], 1);
     assert_eq!(ready["applied"]["failed"], 2);
@@ -197,7 +150,7 @@ fn a_server_that_is_stopped_in_the_middle_of_the_file_stops_in_order() {
     let text =
         format!("[topics.orders.eventSubscriptions.hanging]\nendpoint = 'http://{address}/hook'\n");
     let file = written(folder.path(), &text);
-    let served = Served::start(folder.path(), &file, 0);
+    let served = started(folder.path(), &file, 0);
     // The handshake has begun, and is never answered.
     let (_held, _) = hanging.accept().unwrap();
     let log = served.stop();

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use super::super::examples;
 use super::occurrences::Occurrences;
 use super::{Hands, Home, group, text};
 use crate::credentials::{COMMUNICATION_RESOURCE, SUBSCRIPTION};
@@ -13,6 +14,7 @@ use crate::output::{Exit, Failure};
 #[derive(clap::Subcommand)]
 pub(in crate::cli) enum Command {
     /// Create an event subscription, or replace it
+    #[command(after_help = examples::SUBSCRIPTION)]
     Create {
         #[command(flatten)]
         named: OfSource,

@@ -175,7 +175,10 @@ fn flatten(value: &Value, path: String, rows: &mut Vec<Vec<String>>) {
         Value::Array(all) if all.iter().any(Value::is_object) => {
             rows.push(vec![path, value.to_string()]);
         }
-        other => rows.push(vec![path, render::plain(other)]),
+        other => match render::plain(other) {
+            nothing if nothing.is_empty() => (),
+            said => rows.push(vec![path, said]),
+        },
     }
 }
 
@@ -215,10 +218,15 @@ fn rows(all: &[Value]) -> String {
     } else {
         "LOCATION"
     };
-    table(
-        &["NAME", "RESOURCE GROUP", what, "STATE", "ENDPOINT"],
-        &all.iter().map(row).collect::<Vec<_>>(),
-    )
+    let head = ["NAME", "RESOURCE GROUP", what, "STATE", "ENDPOINT"];
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    // A topic of a domain has no place and no address of its own.
+    let is_said = |column: &usize| rows.iter().any(|row| !row[*column].is_empty());
+    let said: Vec<usize> = (0..head.len()).filter(is_said).collect();
+    let pick = |row: &Vec<String>| said.iter().map(|column| row[*column].clone()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(pick).collect();
+    let head: Vec<&str> = said.iter().map(|column| head[*column]).collect();
+    table(&head, &rows)
 }
 
 /// What people call a source: its name, and for the topic of a domain the domain's before it.
@@ -261,12 +269,26 @@ mod tests {
     #[test]
     fn a_resource_is_shown_as_a_table_without_the_word_properties() {
         let shown = properties(
-            &json!({"name": "t", "properties": {"inputSchema": "x", "none": null, "labels": ["a", "b"]}}),
+            &json!({"name": "t", "properties": {"inputSchema": "x", "none": null, "inboundIpRules": [], "labels": ["a", "b"]}}),
         );
         assert_eq!(
             shown,
             "PROPERTY     VALUE\nname         t\ninputSchema  x\nlabels       a, b\n"
         );
+    }
+
+    #[test]
+    fn a_column_that_is_empty_is_left_out_and_a_topic_of_a_domain_is_named_with_it() {
+        let topics = [json!({
+            "name": "berlin", "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/domains/d/topics/berlin",
+            "properties": {"provisioningState": "Succeeded"},
+        })];
+        assert_eq!(
+            rows(&topics),
+            "NAME    RESOURCE GROUP  STATE\nberlin  g               Succeeded\n"
+        );
+        assert_eq!(source_name("/g/domains/d/topics/t"), "d/t");
+        assert_eq!(source_name("/g/topics/t"), "t");
     }
 
     #[test]

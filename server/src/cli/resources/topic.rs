@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::super::examples;
 use super::below::{Below, OfTopic};
 use super::{Hands, Listed, Named, Place, Tags, Type, body, pair, text};
 use crate::output::Failure;
@@ -12,6 +13,7 @@ const TOPICS: Type = Type("Microsoft.EventGrid/topics");
 #[derive(clap::Subcommand)]
 pub(in crate::cli) enum Command {
     /// Create a topic, or replace its settings
+    #[command(after_help = examples::TOPIC)]
     Create(Create),
     /// Show a topic
     Show(Named),
