@@ -29,7 +29,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     tools::python_for_az(&root().join("conformance/az/requirements.txt"))?;
     let mut failed = Vec::new();
     for name in names {
-        prepare(&name)?;
         output::line(&format!("\nexample: {name}"));
         // Another text each time, and one that is not easily copied from hand to hand.
         let text = format!(
@@ -38,7 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
         let mut command = program(place().join(&name).join("run"), ["--once", &text]);
         clean(&mut command).env("PATH", tools::path_with(folder)?);
-        let checked = capture(&mut command).and_then(|printed| check(&printed, &text));
+        let checked = prepare(&name)
+            .and_then(|()| capture(&mut command))
+            .and_then(|printed| check(&printed, &text));
         if let Err(error) = checked {
             output::line(&format!("{error:#}"));
             failed.push(name);

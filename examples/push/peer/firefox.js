@@ -10,6 +10,9 @@ user_pref("permissions.default.desktop-notification", 1);
 // Notifications by Firefox itself: there is no desktop to ask.
 user_pref("alerts.useSystemBackend", false);
 
+// What the page complains about is in the log of the test.
+user_pref("devtools.console.stdout.content", true);
+
 // No first page, no questions, nobody called.
 user_pref("app.normandy.enabled", false);
 user_pref("app.update.enabled", false);
