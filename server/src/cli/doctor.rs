@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::render;
 use crate::certificates::Folder;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::files::{FolderLock, LockError};
 use crate::output::{Exit, Failure, Output, table};
 use crate::real::SystemClock;
@@ -238,7 +238,7 @@ async fn server(config: &Config) -> Vec<Check> {
                     found,
                     "Start it with `gridpost serve`; after a crash it recovers by itself.",
                 ),
-                port(config.listen),
+                port(config.listen, neighbour(config).await),
                 journal(config).await,
             ]
         }
@@ -338,9 +338,37 @@ fn awaiting(handshakes: &Value) -> Vec<Check> {
     all.map(check).collect()
 }
 
-fn port(address: SocketAddr) -> Check {
+/// How long whoever listens on the port may take to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(2);
+
+/// The version of a Gridpost of another data folder that answers where this one would listen.
+async fn neighbour(config: &Config) -> Option<String> {
+    let running = Running {
+        process: 0,
+        version: String::new(),
+        profile: Profile::Development,
+        address: config.listen,
+        url: String::new(),
+        authority: None,
+        started: Timestamp::EPOCH,
+    };
+    let client = Client::of(running, &config.data).ok()?;
+    let asked = client.own(Method::GET, "info", None);
+    let info = tokio::time::timeout(INTRODUCTION, asked).await.ok()?.ok()?;
+    (info["product"] == "gridpost").then(|| render::plain(&info["version"]))
+}
+
+fn port(address: SocketAddr, neighbour: Option<String>) -> Check {
     match TcpListener::bind(address) {
         Ok(_) => Check::good("port", format!("{address} is free")),
+        Err(_) if let Some(version) = neighbour => Check::trouble(
+            "port",
+            format!("{address} is taken by another Gridpost ({version}), of another data folder"),
+            format!(
+                "Name its folder with --data to use that one, or serve with --listen {}:0 to have both.",
+                address.ip()
+            ),
+        ),
         Err(error) => Check::trouble(
             "port",
             format!("{address} cannot be used: {error}"),
@@ -476,6 +504,11 @@ mod tests {
     #[test]
     fn a_port_in_use_is_trouble() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(port(taken.local_addr().unwrap()).finding, Finding::Trouble);
+        let address = taken.local_addr().unwrap();
+        let nobody = port(address, None);
+        assert_eq!(nobody.finding, Finding::Trouble);
+        assert!(nobody.found.contains("cannot be used"), "{nobody:?}");
+        let ours = port(address, Some("1.0".into()));
+        assert!(ours.found.contains("another Gridpost (1.0)"), "{ours:?}");
     }
 }

@@ -83,6 +83,9 @@ impl Writer<'_> {
         }
         for (word, kind) in Kind::Group.children() {
             for one in self.inside(*kind, text_of(group, "id")) {
+                if *kind == Kind::SystemTopic && self.comes_by_itself(&one) {
+                    continue;
+                }
                 let place = Place {
                     above: label,
                     word,
@@ -91,6 +94,27 @@ impl Writer<'_> {
                 self.resource(*kind, &one, &place, group);
             }
         }
+    }
+
+    /// Whether a system topic came with an event subscription of its source, and will come again with it, under another
+    /// name: its source's and a GUID.
+    fn comes_by_itself(&self, topic: &Value) -> bool {
+        let source = text_of(&topic["properties"], "source");
+        let name = text_of(topic, "name");
+        let rest = source.rsplit('/').next();
+        let rest = rest.and_then(|source| name.strip_prefix(source)?.strip_prefix('-'));
+        let is_named_so = rest.is_some_and(|rest| {
+            let lengths: Vec<usize> = rest.split('-').map(str::len).collect();
+            lengths == [8, 4, 4, 4, 12]
+        });
+        let has_tags = topic["tags"]
+            .as_object()
+            .is_some_and(|tags| !tags.is_empty());
+        let mut subscriptions = self.present.all(Kind::Subscription);
+        is_named_so
+            && !has_tags
+            && subscriptions
+                .any(|one| text_of(&one["properties"], "topic").eq_ignore_ascii_case(source))
     }
 
     /// The resources of a kind whose ids begin so.

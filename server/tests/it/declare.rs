@@ -263,6 +263,33 @@ async fn an_export_is_what_apply_accepts_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_fits_a_server_that_has_a_system_topic_of_its_own() {
+    let (one, other) = (World::start().await, World::start().await);
+    let text = format!(
+        "[communicationServices.dev.eventSubscriptions.texts]\nendpoint = '{}'\n",
+        sink(&one, "texts")
+    );
+    let file = written(&one, &text);
+    let apply = |world: &World, file: &str| {
+        let words = ["apply", "-f", file, "--output", "json"];
+        json(&gridpost(world.server().data(), &words))
+    };
+    // Each has named the system topic of its development resource by chance.
+    for world in [&one, &other] {
+        apply(world, &file);
+    }
+    let exported = gridpost(one.server().data(), &["export"]).stdout;
+    let exported = String::from_utf8(exported).unwrap();
+    assert!(!exported.contains("systemTopics"), "{exported}");
+    let changed = apply(&other, &written(&other, &exported));
+    assert_eq!(changed["created"], json!([]), "{exported}");
+    assert_eq!(changed["failed"], json!([]), "{exported}");
+    for world in [one, other] {
+        world.settle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_listed_and_the_rest_is_made() {
     let world = World::start().await;
     let text = format!(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::{gridpost, json};
 use crate::served::Served;
+use crate::world::World;
 
 #[test]
 fn an_endpoint_that_refuses_or_fails_is_a_line_and_not_a_line_for_each_event() {
@@ -75,4 +76,21 @@ fn a_variable_that_is_nearly_a_setting_keeps_a_server_from_starting() {
     let output = run(&["doctor", "--output", "json"]);
     let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(checks.is_array());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_says_that_another_gridpost_has_the_port() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gridpost"));
+    command.args(["doctor", "--output", "json", "--data"]);
+    command.arg(folder.path().join("data"));
+    command.env("GRIDPOST_LISTEN", world.address().to_string());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    let checks: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let port = checks.iter().find(|check| check["name"] == "port").unwrap();
+    let found = port["found"].as_str().unwrap();
+    assert!(found.contains("is taken by another Gridpost"), "{found}");
+    world.settle().await;
 }
