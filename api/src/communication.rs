@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gridpost_comms::CommunicationService;
-use gridpost_model::KeyPair;
+use gridpost_model::{KeyPair, Plane};
 use http::request::Parts as Head;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -113,7 +113,8 @@ fn caller(parts: &Parts, head: &Head, body: &[u8]) -> Result<Arc<CommunicationSe
         Err(error) => return Err(Refusal::denied(error.to_string())),
     };
     let resource = resource_dialled(parts, head)?;
-    if allow(&principal, ACTION, resource.id.as_str()) {
+    let scope = resource.id.as_str();
+    if allow(parts, &principal, Plane::Management, ACTION, scope) {
         Ok(resource)
     } else {
         let message = format!(

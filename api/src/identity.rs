@@ -5,11 +5,11 @@
 //! Not here: what is kept and how tokens are made (`comms::identity`), calls with such tokens (`auth::user_token`).
 //! Source: reference communication-services 3.2, 3.3 and 5.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use gridpost_comms::identity::{
     AccessToken, IdentityError, Lifetime, Name, NewIdentity, Scope, Scopes, TokenWish, UserId,
 };
@@ -21,13 +21,14 @@ use serde_json::{Value, json};
 
 use crate::auth::bearer::{self, Audience, Unauthenticated};
 use crate::communication::{Call, Refusal, echo_request_id, read_json_or_default};
+use crate::routes::Routes;
 use crate::token::{self, Claims};
 use crate::{Parts, Shared, cors, issuer, words};
 
 /// `/identities`, `/teamsUser`, `/access/entra`, and the keys that verify tokens of users.
-pub fn routes() -> Router<Shared> {
+pub fn routes() -> Routes {
     // The verbs are whole segments that begin with a colon, which the router does not take as literal text.
-    Router::new()
+    Routes::new()
         .route("/identities", post(create))
         .route("/identities/{id}", get(find).delete(delete))
         .route("/identities/{id}/{verb}", post(act))

@@ -19,6 +19,7 @@ use gridpost_model::{Chance, Clock};
 use tower::{Service, ServiceExt as _};
 
 pub mod arm;
+mod audit;
 pub mod auth;
 mod body;
 pub mod chat;
@@ -35,6 +36,7 @@ pub mod path;
 pub mod planned;
 pub mod problem;
 pub mod publish;
+pub mod routes;
 pub mod sinks;
 pub mod sms;
 pub mod token;
@@ -100,7 +102,7 @@ pub type Shared = Arc<Parts>;
 /// All surfaces.
 pub fn surfaces(parts: Parts) -> Surfaces {
     let parts: Shared = Arc::new(parts);
-    let router = Router::new()
+    let routes = routes::Routes::new()
         .merge(operations::routes())
         .merge(validate::routes())
         .merge(token::routes())
@@ -108,12 +110,14 @@ pub fn surfaces(parts: Parts) -> Surfaces {
         .merge(identity::routes())
         .merge(chat::routes())
         .merge(planned::routes())
-        .merge(own::routes(&parts))
-        .fallback(arm::answer)
-        .with_state(Arc::clone(&parts));
+        .merge(own::routes(&parts));
+    let (router, mut paths) = routes.into_parts();
+    paths.extend(publish::PATHS.map(str::to_owned));
+    let router = router.fallback(arm::answer).with_state(Arc::clone(&parts));
     Surfaces {
         parts,
         router: Arc::new(router),
+        paths: paths.into(),
     }
 }
 
@@ -125,6 +129,15 @@ pub fn surfaces(parts: Parts) -> Surfaces {
 pub struct Surfaces {
     parts: Shared,
     router: Arc<Router>,
+    paths: Arc<[String]>,
+}
+
+impl Surfaces {
+    /// Every path that is answered, but for those of Resource Manager, which [`arm::listed`] has: what the test asks for
+    /// that decides who may use each.
+    pub fn paths(&self) -> &[String] {
+        &self.paths
+    }
 }
 
 impl Service<Request> for Surfaces {

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -22,6 +21,7 @@ use gridpost_grid::metrics::{LaneMetrics, Metrics, Refusals, TopicMetrics};
 use http::{StatusCode, header};
 
 use crate::Parts;
+use crate::routes::Routes;
 use catalogue::Metric;
 use page::Page;
 use renderings::Renderings;
@@ -84,13 +84,13 @@ pub struct ProcessStatus {
 pub struct Shared;
 
 /// `/livez`, `/readyz`, `/metrics`.
-pub fn routes() -> Router<crate::Shared> {
+pub fn routes() -> Routes {
     let renderings = Arc::new(Renderings::default());
     let metrics = move |State(parts): State<crate::Shared>| {
         let renderings = Arc::clone(&renderings);
         async move { metrics(&parts, &renderings).await }
     };
-    Router::new()
+    Routes::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

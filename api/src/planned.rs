@@ -3,14 +3,14 @@
 //! Promise: their clients are told so in the shape they read, with the name of the surface, instead of a 404 that looks
 //! like a missing thread, room or user.
 
-use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn;
 use axum::routing::any;
 use http::StatusCode;
 
 use crate::communication::{Refusal, echo_request_id};
-use crate::{Shared, cors};
+use crate::cors;
+use crate::routes::Routes;
 
 /// The first words of their paths. Source: reference communication-services 1.
 const WORDS: [&str; 11] = [
@@ -28,8 +28,8 @@ const WORDS: [&str; 11] = [
 ];
 
 /// Each word, and everything below it.
-pub fn routes() -> Router<Shared> {
-    let routes = WORDS.iter().fold(Router::new(), |routes, word| {
+pub fn routes() -> Routes {
+    let routes = WORDS.iter().fold(Routes::new(), |routes, word| {
         routes
             .route(&format!("/{word}"), any(refuse))
             .route(&format!("/{word}/{{*below}}"), any(refuse))

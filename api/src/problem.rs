@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::Parts;
+use crate::auth::Principal;
 use crate::auth::bearer::Unauthenticated;
 
 /// A refusal in the shape of Resource Manager: `{"error":{"code","message","target","additionalInfo"}}`.
@@ -88,10 +89,8 @@ impl Refusal {
     }
 
     /// 403: the principal may not do this.
-    pub fn forbidden(client_id: &str, action: &str, scope: &str) -> Self {
-        let message = format!(
-            "The client '{client_id}' does not have authorization to perform action '{action}' over scope '{scope}'."
-        );
+    pub fn forbidden(principal: &Principal, action: &str, scope: &str) -> Self {
+        let message = principal.may_not(action, scope);
         Self::new(StatusCode::FORBIDDEN, "AuthorizationFailed", message)
     }
 
@@ -160,6 +159,16 @@ impl Refusal {
             message,
         )
         .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// `error.code`.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     /// Whether it says that something does not exist.

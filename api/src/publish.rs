@@ -40,6 +40,13 @@ pub use body::Limits;
 const SUPPORTED_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
+/// The paths of the publish endpoint, for the list of all.
+pub(crate) const PATHS: [&str; 3] = [
+    "/topics/{name}/api/events",
+    "/domains/{name}/api/events",
+    "/api/events",
+];
+
 /// Whether the request is for the publish endpoint of a topic or a domain.
 pub fn is_for_us(request: &Request) -> bool {
     Door::of(request.uri(), request.headers()).is_some()

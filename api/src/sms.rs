@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use gridpost_comms::sms::{
     DeliveryReport, OptOutError, OptOutResult, Recipient, RecipientResult, Repeatability,
     SendError, SendOptions, SendRequest,
@@ -23,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::communication::{Call, Refusal, Value, echo_request_id};
+use crate::routes::Routes;
 use crate::{Parts, Shared, cors, words};
 
 /// `/sms`, `/sms/optouts:…` and `/deliveryReports/{id}`.
-pub fn routes() -> Router<Shared> {
-    Router::new()
+pub fn routes() -> Routes {
+    Routes::new()
         .route("/sms", post(send))
         .route("/sms/optouts:add", post(add_opt_outs))
         .route("/sms/optouts:remove", post(remove_opt_outs))

@@ -1,19 +1,20 @@
 //! Signing in: proof of who one is in, bearer token out, and the documents that lead a client here.
 //!
-//! Promise: a token is signed with our own key, names its principal, and is valid for an hour. Secrets are
-//! compared in constant time.
-//! Not here: verifying tokens on calls (`auth::bearer`); other proofs than a secret (`assertion`, `users`, `device`,
-//! `managed`).
+//! Promise: a token is signed with our own key, names its principal, and is valid for an hour.
+//! Not here: how secrets are kept and tried (`grid::principals`); verifying tokens on calls (`auth::bearer`); other proofs
+//! than a secret (`assertion`, `users`, `device`, `managed`).
 //! Source: reference management 2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gridpost_grid::principals::{Principal, SignInError};
 use gridpost_model::{Secret, Timestamp};
 use http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -21,6 +22,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::problem::RETRY_AFTER_SECONDS;
+use crate::routes::Routes;
 use crate::{Parts, Shared, origin, version};
 
 pub(crate) mod assertion;
@@ -148,8 +151,8 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Token, key and discovery endpoints.
-pub fn routes() -> Router<Shared> {
-    Router::new()
+pub fn routes() -> Routes {
+    Routes::new()
         .route("/{tenant}/oauth2/v2.0/token", post(issue))
         .route("/{tenant}/oauth2/token", post(issue))
         .route("/{tenant}/oauth2/v2.0/devicecode", post(device::begin))
@@ -246,8 +249,8 @@ async fn issue(State(parts): State<Shared>, request: Request) -> Response {
 async fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal> {
     match form.grant_type.as_deref() {
         Some("client_credentials") => {
-            let client_id = authenticate(parts, base, form).await?;
-            bearer(parts, &claims(parts, base, form.audience(), client_id))
+            let principal = authenticate(parts, base, form).await?;
+            bearer(parts, &claims(parts, base, form.audience(), &principal))
         }
         Some("password") => users::with_password(parts, base, form).await,
         Some("refresh_token") => users::refreshed(parts, base, form),
@@ -258,7 +261,7 @@ async fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal>
 }
 
 /// What the token of a principal says.
-fn claims(parts: &Parts, base: &str, audience: Option<&str>, client_id: &str) -> Claims {
+fn claims(parts: &Parts, base: &str, audience: Option<&str>, principal: &Principal) -> Claims {
     let now = parts.clock.wall().seconds();
     Claims {
         aud: audience.unwrap_or(base).to_owned(),
@@ -267,9 +270,9 @@ fn claims(parts: &Parts, base: &str, audience: Option<&str>, client_id: &str) ->
         nbf: now,
         exp: now + i64::try_from(LIFETIME.as_secs()).unwrap_or(i64::MAX),
         tid: parts.tenant.tenant_id.clone(),
-        oid: client_id.to_owned(),
-        appid: client_id.to_owned(),
-        sub: client_id.to_owned(),
+        oid: principal.object_id.clone(),
+        appid: principal.client_id.clone(),
+        sub: principal.object_id.clone(),
         ver: "2.0".to_owned(),
     }
 }
@@ -286,34 +289,38 @@ fn bearer(parts: &Parts, claims: &Claims) -> Result<Value, Refusal> {
     }))
 }
 
-/// The client identifier of whoever proved to be it.
-async fn authenticate<'a>(parts: &Parts, base: &str, form: &'a Form) -> Result<&'a str, Refusal> {
+/// Whoever proved to be it.
+async fn authenticate(parts: &Parts, base: &str, form: &Form) -> Result<Arc<Principal>, Refusal> {
     let client_id = form
         .client_id
         .as_deref()
         .ok_or_else(|| Refusal::missing("client_id"))?;
     match (&form.client_secret, &form.client_assertion) {
-        (Some(secret), _) => with_secret(parts, client_id, secret).await?,
-        (None, Some(assertion)) if parts.grid.principal(client_id).is_some() => {
+        (Some(secret), _) => with_secret(parts, client_id, secret).await,
+        (None, Some(assertion)) => {
+            let principal = parts.grid.principal(client_id);
+            let principal = principal.ok_or_else(|| Refusal::unknown_client(client_id))?;
             assertion::accept(parts, base, client_id, assertion)?;
+            Ok(principal)
         }
-        (None, Some(_)) => return Err(Refusal::unknown_client(client_id)),
-        (None, None) => return Err(Refusal::no_secret()),
+        (None, None) => Err(Refusal::no_secret()),
     }
-    Ok(client_id)
 }
 
-/// Whether a secret is that of a client.
-#[expect(
-    clippy::unused_async,
-    reason = "a secret that is hashed slowly is waited for"
-)]
-async fn with_secret(parts: &Parts, client_id: &str, secret: &Secret) -> Result<(), Refusal> {
-    match parts.grid.principal(client_id) {
-        Some(principal) if principal.secret.accepts(secret) => Ok(()),
-        Some(_) => Err(Refusal::wrong_secret()),
-        None => Err(Refusal::unknown_client(client_id)),
-    }
+/// The principal whose secret it is.
+async fn with_secret(
+    parts: &Parts,
+    client_id: &str,
+    secret: &Secret,
+) -> Result<Arc<Principal>, Refusal> {
+    // Secrets expire by the time that tokens do.
+    let signed_in = parts.grid.sign_in(client_id, secret, parts.clock.wall());
+    signed_in.await.map_err(|error| match error {
+        SignInError::Unknown => Refusal::unknown_client(client_id),
+        SignInError::WrongSecret => Refusal::wrong_secret(),
+        SignInError::Expired => Refusal::expired_secret(client_id),
+        SignInError::Busy => Refusal::busy(),
+    })
 }
 
 /// What kind of account a user has, which MSAL asks on port 443 only: one whose password is checked here.
@@ -388,20 +395,27 @@ impl Refusal {
                 let text = "Error validating credentials due to invalid username or password.";
                 Self::invalid_grant(50_126, text)
             }
+            7_000_222 => Self::invalid_grant(50_055, "The password is expired."),
             _ => self,
         }
     }
 
+    fn wrong_secret() -> Self {
+        Self::invalid_client(7_000_215, "Invalid client secret provided.")
+    }
+
+    fn expired_secret(client_id: &str) -> Self {
+        let text = format!("The provided client secret keys for app '{client_id}' are expired.");
+        Self::invalid_client(7_000_222, &text)
+    }
+
+    /// Clients ask again; until then others have their turn.
     fn busy() -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error: "temporarily_unavailable",
             ..Self::new(90_033, "A transient error has occurred. Please try again.")
         }
-    }
-
-    fn wrong_secret() -> Self {
-        Self::invalid_client(7_000_215, "Invalid client secret provided.")
     }
 
     fn unknown_client(client_id: &str) -> Self {
@@ -440,7 +454,12 @@ impl Refusal {
             "trace_id": parts.chance.uuid(),
             "correlation_id": given.map_or_else(|| parts.chance.uuid(), str::to_owned),
         });
-        no_store((self.status, Json(body)).into_response())
+        let mut response = no_store((self.status, Json(body)).into_response());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = header::HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
     }
 }
 

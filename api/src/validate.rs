@@ -5,7 +5,6 @@
 //! Not here: the token and its window (`grid`). CloudEvents endpoints call the same URL.
 //! Source: reference event-grid 4.1 and 4.2.
 
-use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -16,10 +15,11 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::Shared;
 use crate::problem::RETRY_AFTER_SECONDS;
+use crate::routes::Routes;
 
 /// `/eventsubscriptions/{lane}/validate`.
-pub fn routes() -> Router<Shared> {
-    Router::new().route(
+pub fn routes() -> Routes {
+    Routes::new().route(
         "/eventsubscriptions/{lane}/validate",
         get(visit).post(visit).head(look),
     )

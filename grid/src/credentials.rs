@@ -1,7 +1,7 @@
 //! What principals prove themselves with beside a secret: certificates, and tokens of issuers they trust.
 //!
 //! Promise: only public parts are kept. A principal has a bounded number of them, told apart by name.
-//! Not here: secrets (`directory`), and reading certificates and tokens (`api`).
+//! Not here: secrets (`principals`), and reading certificates and tokens (`api`).
 
 use std::sync::Arc;
 

@@ -1,22 +1,19 @@
-//! Resource groups, and the principals who may sign in.
+//! Resource groups.
 //!
-//! Promise: a principal's secret is kept only as a salted hash; it cannot be shown again.
-//! Not here: tokens (`api`), what a principal may do (everything, for now).
+//! Promise: a group's name and place stay as they were first written; what is in it goes before it does.
+//! Not here: who may do what to them (`principals`, `roles`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use gridpost_model::{Chance, ResourceId, Secret, Timestamp};
-use gridpost_store::{Partition, StoreError};
+use gridpost_model::{ResourceId, Timestamp};
+use gridpost_store::Partition;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::Grid;
 use crate::intake::IntakeKind;
 use crate::manage::{Created, Invalid, ManageError};
-use crate::registry::{GROUPS, PRINCIPALS};
+use crate::registry::GROUPS;
 use crate::scope::Scope;
 
 /// A resource group.
@@ -33,50 +30,6 @@ pub struct ResourceGroup {
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
-}
-
-/// Somebody who signs in with a client id and a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Principal {
-    /// `client_id`, `appid`.
-    pub client_id: String,
-    /// What its secret hashes to.
-    pub secret: SecretHash,
-    /// When it was written down.
-    pub created: Timestamp,
-}
-
-/// A secret that can be recognised but not shown.
-///
-/// Our secrets are random and long, so one round of SHA-256 with a salt is enough: there is nothing to guess.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretHash {
-    salt: String,
-    // A `Secret`, because it compares in constant time and prints as dots.
-    digest: Secret,
-}
-
-impl SecretHash {
-    /// Hashes a secret with a fresh salt.
-    pub fn of(secret: &Secret, chance: &dyn Chance) -> Self {
-        let mut salt = [0; 16];
-        chance.fill(&mut salt);
-        let salt = BASE64_STANDARD.encode(salt);
-        let digest = digest(&salt, secret);
-        Self { salt, digest }
-    }
-
-    /// Whether `offered` is the secret.
-    pub fn accepts(&self, offered: &Secret) -> bool {
-        self.digest == digest(&self.salt, offered)
-    }
-}
-
-fn digest(salt: &str, secret: &Secret) -> Secret {
-    let mut hasher = Sha256::new();
-    hasher.update(salt);
-    hasher.update(secret.reveal());
-    Secret::new(BASE64_STANDARD.encode(hasher.finalize()))
 }
 
 impl Grid {
@@ -173,49 +126,6 @@ impl Grid {
             })
             .await
     }
-
-    /// A principal by its client id, in any case.
-    pub fn principal(&self, client_id: &str) -> Option<Arc<Principal>> {
-        self.0
-            .registry
-            .read()
-            .principals
-            .get(&client_id.to_ascii_lowercase())
-            .cloned()
-    }
-
-    /// Writes a principal down, or gives it another secret.
-    ///
-    /// # Errors
-    /// It was not stored.
-    pub async fn put_principal(
-        &self,
-        client_id: &str,
-        secret: SecretHash,
-    ) -> Result<Arc<Principal>, StoreError> {
-        let created = self.0.settings.clock.now();
-        let principal = Principal {
-            client_id: client_id.to_owned(),
-            secret,
-            created,
-        };
-        self.0
-            .change(move |inner| async move {
-                let key = principal.client_id.to_ascii_lowercase();
-                let (row, written) = (key.clone(), principal.clone());
-                inner
-                    .commit(Partition::DIRECTORY, move |txn| {
-                        txn.put(&PRINCIPALS, row.as_str(), &written)
-                    })
-                    .await?;
-                let principal = Arc::new(principal);
-                inner.registry.update(|state| {
-                    state.principals.insert(key, Arc::clone(&principal));
-                });
-                Ok(principal)
-            })
-            .await
-    }
 }
 
 fn check_group_name(name: &str) -> Result<(), Invalid> {
@@ -244,33 +154,6 @@ pub(crate) fn same_location(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Sevens;
-
-    impl Chance for Sevens {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(7);
-        }
-    }
-
-    #[test]
-    fn a_hash_knows_its_secret_and_no_other() {
-        let hash = SecretHash::of(&Secret::new("open sesame"), &Sevens);
-        assert!(hash.accepts(&Secret::new("open sesame")));
-        assert!(!hash.accepts(&Secret::new("open sesam")));
-    }
-
-    #[test]
-    fn a_hash_is_read_back_as_it_was_written() {
-        let hash = SecretHash::of(&Secret::new("s"), &Sevens);
-        let text = serde_json::to_string(&hash).unwrap();
-        assert!(
-            serde_json::from_str::<SecretHash>(&text)
-                .unwrap()
-                .accepts(&Secret::new("s"))
-        );
-        assert!(!format!("{hash:?}").contains(hash.digest.reveal()));
-    }
 
     #[test]
     fn locations_compare_without_case_and_spaces() {

@@ -9,6 +9,7 @@
 pub mod access;
 mod alarm;
 pub mod amqp;
+pub mod audit;
 mod backlog;
 pub mod confirm;
 pub mod connections;
@@ -35,6 +36,7 @@ pub mod metrics;
 mod notice;
 mod orphans;
 pub mod outbound;
+pub mod principals;
 pub mod probation;
 pub mod proposal;
 mod publish;
@@ -45,7 +47,9 @@ mod registry;
 pub mod replay;
 mod retire;
 pub mod retry;
+pub mod roles;
 pub mod scope;
+mod secret_hash;
 mod settle;
 mod sources;
 mod specification;
@@ -82,6 +86,7 @@ use tokens::TokenSource;
 use trace::Tracing;
 
 use delivery::Delivery;
+use principals::SignIns;
 use registry::Registry;
 use replay::Replays;
 
@@ -99,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) replays: Replays,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) refusals: audit::Refusals,
 }
 
 /// What the router needs from outside.
@@ -174,6 +181,8 @@ impl Grid {
         delivery.recover(registry.all_subscriptions(), recovery)?;
         let inner = Inner {
             replays: Replays::load(&store)?,
+            sign_ins: SignIns::new(&*settings.chance),
+            refusals: audit::Refusals::default(),
             store,
             settings,
             registry,

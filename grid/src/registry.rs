@@ -1,4 +1,5 @@
-//! What exists: topics, system topics, event subscriptions, resource groups, principals; in memory and in tables.
+//! What exists: topics, system topics, event subscriptions, resource groups, principals, their roles; in memory and in
+//! tables.
 //!
 //! Promise: what is in memory was committed; a reader never waits for a writer; changes happen one after another, and
 //! one that was begun is finished even when whoever asked for it hangs up.
@@ -19,14 +20,17 @@ use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
 use crate::Inner;
+use crate::audit;
 use crate::confirm::Handshakes;
 use crate::credentials::Credential;
-use crate::directory::{Principal, ResourceGroup};
+use crate::directory::ResourceGroup;
 use crate::domain_topics::{self, DomainTopic};
 use crate::entrances::Entrance;
 use crate::intake::{Intake, IntakeKind, Wanted};
 use crate::matching::Lanes;
+use crate::principals::Principal;
 use crate::refusals::FailedHandshakes;
+use crate::roles::{RoleAssignment, Roles};
 use crate::system_topics::SystemTopic;
 
 /// Custom topics by id, each in its own partition.
@@ -46,6 +50,10 @@ pub(crate) const PRINCIPALS: Table<Principal> = Table::new(25, "principals");
 pub(crate) const DOMAINS: Table<Entrance> = Table::new(26, "domains");
 /// Domain topics by id, in the partition of their domain.
 pub(crate) const DOMAIN_TOPICS: Table<DomainTopic> = Table::new(27, "domain_topics");
+/// Role assignments by folded name, in the directory partition.
+pub(crate) const ROLE_ASSIGNMENTS: Table<RoleAssignment> = Table::new(120, "role_assignments");
+/// The audit log by number, in the directory partition.
+pub(crate) const AUDIT: Table<audit::Entry> = Table::new(121, "audit");
 
 /// Credentials by folded client id and name, in the directory partition.
 pub(crate) const CREDENTIALS: Table<Credential> = Table::new(28, "credentials");
@@ -74,6 +82,7 @@ pub(crate) struct State {
     pub(crate) groups: OrdMap<ResourceId, Arc<ResourceGroup>>,
     pub(crate) principals: OrdMap<String, Arc<Principal>>,
     pub(crate) credentials: OrdMap<String, Arc<Credential>>,
+    pub(crate) roles: Roles,
     pub(crate) topics: OrdMap<ResourceId, Arc<Entrance>>,
     /// What takes events in, by folded name: the data plane knows no resource groups.
     pub(crate) intakes: Intakes,
@@ -241,6 +250,9 @@ impl State {
         for (_, _, credential) in snapshot.scan_all(&CREDENTIALS, Scan::all().limit(ALL))? {
             let key = credential.key();
             state.credentials.insert(key, Arc::new(credential));
+        }
+        for (_, _, one) in snapshot.scan_all(&ROLE_ASSIGNMENTS, Scan::all().limit(ALL))? {
+            state.roles.insert(&Arc::new(one));
         }
         for (_, _, topic) in snapshot.scan_all(&TOPICS, Scan::all().limit(ALL))? {
             state.insert_entrance(&Arc::new(topic));

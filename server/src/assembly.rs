@@ -124,7 +124,7 @@ impl Server {
             &sources,
             &supervisor,
         )?;
-        let provision = provision::provision(&config, &data, &grid, &comms, &*sources.chance);
+        let provision = provision::provision(&config, &data, &grid, &comms, &sources);
         Box::pin(provision).await?;
 
         let closing = Closing::default();
@@ -395,10 +395,21 @@ fn spawn(supervisor: &Supervisor) -> Spawn {
 
 /// The key that signs bearer tokens, made at the first start.
 fn token_keys(data: &Path) -> anyhow::Result<TokenKeys> {
-    let path = data.join("token.key");
+    let path = data.join(TOKEN_KEY);
     if !path.exists() {
         files::write_private(&path, &TokenKeys::generate()?)?;
     }
+    read_token_keys(data)
+}
+
+const TOKEN_KEY: &str = "token.key";
+
+/// The key that signs the bearer tokens of a data folder's server.
+///
+/// # Errors
+/// There is none that can be read.
+pub(crate) fn read_token_keys(data: &Path) -> anyhow::Result<TokenKeys> {
+    let path = data.join(TOKEN_KEY);
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     TokenKeys::from_pkcs8(&bytes).with_context(|| {
         format!(

@@ -3,7 +3,7 @@
 //! Promise: what it sends is what any client could send; the server is trusted by its authority, never blindly.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use gridpost_api::auth::machine;
+use gridpost_model::Clock as _;
 use hmac::{Hmac, Mac as _};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -25,9 +27,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::assembly;
 use crate::config::{Config, Profile, environment};
 use crate::credentials::{self, Credentials};
 use crate::output::{Exit, Failure, text_of};
+use crate::real::SystemClock;
 use crate::running::Running;
 
 /// The versions we speak ourselves.
@@ -44,6 +48,8 @@ pub struct Client {
     running: Running,
     tls: Option<TlsConnector>,
     credentials: Option<Credentials>,
+    /// The data folder.
+    data: PathBuf,
 }
 
 impl Client {
@@ -72,7 +78,12 @@ impl Client {
     pub fn of(running: Running, data: &Path) -> anyhow::Result<Self> {
         let tls = running.authority.as_deref().map(trusting).transpose()?;
         let given = environment("AZURE_CLIENT_ID").zip(environment("AZURE_CLIENT_SECRET"));
-        let credentials = Credentials::load(data).ok().or_else(|| {
+        // Those of a folder that was in the development profile once open nothing in another.
+        let own = match running.profile {
+            Profile::Development => Credentials::load(data).ok(),
+            Profile::Production => None,
+        };
+        let credentials = own.or_else(|| {
             given.map(|(client_id, secret)| Credentials {
                 tenant_id: credentials::TENANT.into(),
                 subscription_id: credentials::SUBSCRIPTION.into(),
@@ -84,6 +95,7 @@ impl Client {
             running,
             tls,
             credentials,
+            data: data.to_owned(),
         })
     }
 
@@ -263,12 +275,9 @@ impl Client {
     }
 
     pub(crate) async fn token(&self) -> Result<String, Failure> {
-        let credentials = self.credentials.as_ref().ok_or_else(|| {
-            Failure::said(
-                Exit::Refused,
-                "this needs a sign-in: set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET to a principal of the server",
-            )
-        })?;
+        let Some(credentials) = &self.credentials else {
+            return self.token_of_this_machine();
+        };
         let form: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &credentials.client_id)
@@ -282,6 +291,19 @@ impl Client {
             .context("making a request")?;
         let answer = self.answered(request, ANSWER_WITHIN).await?;
         Ok(text_of(&answer, "access_token").to_owned())
+    }
+
+    /// Whoever may read the data folder may do everything anyway.
+    fn token_of_this_machine(&self) -> Result<String, Failure> {
+        let keys = assembly::read_token_keys(&self.data).map_err(|error| {
+            let needed = "this needs a sign-in: set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET to a principal of the \
+                          server, or run it as the user who runs the server";
+            Failure::new(Exit::Refused, error.context(needed))
+        })?;
+        let now = SystemClock::default().now();
+        let token = machine::token(&keys, credentials::TENANT, now);
+        let token = token.context("signing a token")?;
+        Ok(token.reveal().to_owned())
     }
 
     async fn call(

@@ -6,7 +6,7 @@
 /// One table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableRecord {
-    /// What is stored: 1 to 19 `store`, 20 to 59 `grid`, 60 to 119 `comms`, 120 to 139 `api` and `server`.
+    /// What is stored: 1 to 19 `store`, 20 to 59 `grid`, 60 to 119 `comms`, 120 to 139 who may do what.
     pub id: u16,
     /// Its name in messages.
     pub name: &'static str,
@@ -221,6 +221,18 @@ pub const TABLES: &[TableRecord] = &[
         id: 95,
         name: "email_resources",
         owner: "comms",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 120,
+        name: "role_assignments",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 121,
+        name: "audit",
+        owner: "grid",
         since: "0.1.0",
     },
 ];

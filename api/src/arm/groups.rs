@@ -27,9 +27,7 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
     match (call.method(), &call.address.words()[..]) {
         (&Method::GET, ["tenants"]) => ok(json!({"value": [tenant(call)]})),
         (&Method::GET, ["providers"]) => providers::list(call),
-        (&Method::GET, ["subscriptions"]) => ok(json!({
-            "value": [subscription(call)], "count": {"type": "Total", "value": 1},
-        })),
+        (&Method::GET, ["subscriptions"]) => subscriptions(call),
         (&Method::GET, ["subscriptions", _]) => ok(subscription(call)),
         (&Method::GET, ["subscriptions", _, "locations"]) => ok(json!({"value": [location(call)]})),
         (&Method::GET, ["subscriptions", _, "providers"]) => providers::list(call),
@@ -50,6 +48,16 @@ fn tenant(call: &Call<'_>) -> Value {
         "displayName": "Local", "domains": ["localhost"], "tenantCategory": "Home",
         "defaultDomain": "localhost", "tenantType": "AAD",
     })
+}
+
+/// Whoever holds no role is told of none.
+fn subscriptions(call: &Call<'_>) -> Answer {
+    let all: Vec<Value> = call
+        .holds_any_role()
+        .then(|| subscription(call))
+        .into_iter()
+        .collect();
+    ok(json!({"count": {"type": "Total", "value": all.len()}, "value": all}))
 }
 
 fn subscription(call: &Call<'_>) -> Value {

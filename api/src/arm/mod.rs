@@ -1,7 +1,8 @@
 //! Resource Manager.
 //!
 //! Promise: a call is authenticated and has an `api-version` before anything looks at what it wants; a path is taken
-//! apart once, by `address`, and each resource type answers for itself.
+//! apart once, by `address`; a route that the table in `access` does not name is not there, whoever would answer it, and
+//! its caller may do what that table says; each resource type answers for itself.
 //! Not here: signing in (`token`), error bodies (`problem`), what a change does (`grid`, `comms`).
 //! Source: reference management 3 to 6, event-grid 3.1 and 3.2.
 
@@ -11,18 +12,22 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gridpost_grid::intake::IntakeKind;
-use gridpost_model::ResourceId;
+use gridpost_grid::manage::ManageError;
+use gridpost_model::{Plane, ResourceId};
 use http::{Method, StatusCode, request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::audit::Note;
 use crate::auth::bearer::{self, Audience};
-use crate::auth::{Principal, allow};
+use crate::auth::{Principal, allow, machine};
 use crate::problem::Refusal;
 use crate::{Parts, Shared, origin, path, publish, version};
 
+mod access;
 mod address;
+mod authorization;
 mod communication;
 mod conditions;
 mod destination_body;
@@ -46,6 +51,7 @@ mod subscription_body;
 mod system_topics;
 mod topic_types;
 
+use access::Need;
 use address::Address;
 pub(crate) use filter_body::{read_filter, shown as shown_filter};
 
@@ -65,22 +71,30 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
             .answer(&parts);
     };
     let base = origin::base_url(&parts, &head);
+    let principal = match bearer::authenticate(&parts, &head, Audience::Management) {
+        Ok(principal) => principal,
+        Err(why) => {
+            let response = Refusal::unauthenticated(why, &base).into_response();
+            return headers::finish(&parts, &head, response);
+        }
+    };
     let call = Call {
         parts: &parts,
+        principal,
         head: head.clone(),
         body: Bytes::new(),
         base,
         path,
         address,
     };
-    let answered = Box::pin(call.answered(body)).await;
-    let response = answered.unwrap_or_else(IntoResponse::into_response);
+    let response = Box::pin(call.answered(body)).await;
     headers::finish(&parts, &head, response)
 }
 
 /// One authenticated call.
 struct Call<'a> {
     parts: &'a Parts,
+    principal: Principal,
     head: request::Parts,
     /// Read once it is known who calls.
     body: Bytes,
@@ -93,20 +107,52 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// Nothing is read of a call that nobody has signed.
-    async fn answered(mut self, body: Body) -> Answer {
-        let principal = bearer::authenticate(self.parts, &self.head, Audience::Management)
-            .map_err(|why| Refusal::unauthenticated(why, &self.base))?;
-        self.body = axum::body::to_bytes(body, MAX_BODY_BYTES)
-            .await
-            .map_err(|_| Refusal::too_large(MAX_BODY_BYTES))?;
-        self.route(&principal).await
+    async fn answered(mut self, body: Body) -> Response {
+        let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+            return Refusal::too_large(MAX_BODY_BYTES).into_response();
+        };
+        self.body = body;
+        let answer = self.route().await;
+        let (status, code) = match &answer {
+            Ok(response) => (response.status(), None),
+            Err(refusal) => (refusal.status(), Some(refusal.code())),
+        };
+        self.note(status, code).await;
+        answer.unwrap_or_else(IntoResponse::into_response)
     }
 
-    async fn route(&self, principal: &Principal) -> Answer {
+    async fn route(&self) -> Answer {
+        let answer = self.permitted().await?;
+        if *self.method() == Method::DELETE {
+            // Whatever is made here later under the same name is another thing.
+            let scope = access::scope(&self.address);
+            let forgotten = self.parts.grid.forget_roles_at(&scope);
+            forgotten.await.map_err(ManageError::from)?;
+        }
+        Ok(answer)
+    }
+
+    /// Writes into the audit log what has to stand there: changes, looks at keys, and what a role refused.
+    async fn note(&self, status: StatusCode, code: Option<&str>) {
+        let is_look = matches!(*self.method(), Method::GET | Method::HEAD);
+        let Some(row) = access::find(&self.address) else {
+            return;
+        };
+        if (is_look && status != StatusCode::FORBIDDEN) || !row.has(self.method()) {
+            return;
+        }
+        let action = row.action(self.method(), &self.address);
+        let scope = access::scope(&self.address);
+        let caller = Some(&self.principal);
+        let note = Note::of(self.parts, &self.head, caller, action, scope, &self.body);
+        note.write(self.parts, status, code).await;
+    }
+
+    async fn permitted(&self) -> Answer {
         if version::api_version(self.head.uri.query()).is_none() {
             return Err(Refusal::missing_api_version());
         }
-        self.require_permission(principal)?;
+        self.require_permission()?;
         self.require_subscription()?;
         // Only a resource group says by itself whether it exists.
         if *self.method() == Method::HEAD && self.address.namespace.is_some() {
@@ -127,6 +173,7 @@ impl Call<'_> {
         head.method = Method::GET;
         Self {
             parts: self.parts,
+            principal: self.principal.clone(),
             head,
             body: Bytes::new(),
             base: self.base.clone(),
@@ -142,7 +189,7 @@ impl Call<'_> {
             _ if self.address.is_about_provider() => providers::route(self),
             "microsoft.communication" => communication::route(self).await,
             "microsoft.eventgrid" => self.route_event_grid().await,
-            "microsoft.resources" => groups::route(self).await,
+            "microsoft.authorization" => authorization::route(self).await,
             _ => Err(self.unknown_type()),
         }
     }
@@ -167,36 +214,33 @@ impl Call<'_> {
         }
     }
 
-    fn require_permission(&self, principal: &Principal) -> Result<(), Refusal> {
-        let action = self.action();
-        let scope = self.address.scope.as_ref().map_or("/", ResourceId::as_str);
-        if allow(principal, &action, scope) {
-            return Ok(());
+    fn require_permission(&self) -> Result<(), Refusal> {
+        let row = access::find(&self.address).ok_or_else(|| self.unknown_type())?;
+        if !row.has(self.method()) {
+            return Err(self.not_allowed());
         }
-        Err(Refusal::forbidden(&principal.client_id, &action, scope))
+        let action = row.action(self.method(), &self.address);
+        let scope = access::scope(&self.address);
+        match row.need {
+            Need::SignIn => Ok(()),
+            Need::AnyRole if self.holds_any_role() => Ok(()),
+            Need::AnyRole => Err(Refusal::forbidden(&self.principal, &action, &scope)),
+            Need::Role => self.require(&action, &scope),
+        }
     }
 
-    /// `Microsoft.EventGrid/topics/write`: what roles will speak of.
-    fn action(&self) -> String {
-        let verb = match self.head.method {
-            Method::GET | Method::HEAD => "read",
-            Method::PUT | Method::PATCH => "write",
-            Method::DELETE => "delete",
-            _ => "action",
-        };
-        let namespace = self
-            .address
-            .namespace
-            .as_deref()
-            .unwrap_or("Microsoft.Resources");
-        let types: Vec<&str> = self
-            .address
-            .names
-            .iter()
-            .step_by(2)
-            .map(String::as_str)
-            .collect();
-        format!("{namespace}/{}/{verb}", types.join("/"))
+    /// Refuses unless the caller may do something to what is at a scope.
+    fn require(&self, action: &str, scope: &str) -> Result<(), Refusal> {
+        let principal = &self.principal;
+        if allow(self.parts, principal, Plane::Management, action, scope) {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(principal, action, scope))
+    }
+
+    fn holds_any_role(&self) -> bool {
+        let principal = &self.principal;
+        machine::is(principal) || self.parts.grid.holds_any_role(&principal.object_id)
     }
 
     fn require_subscription(&self) -> Result<(), Refusal> {
@@ -259,6 +303,12 @@ impl Call<'_> {
         }
         Refusal::no_route(&self.path)
     }
+}
+
+/// Every method and path there is, for the test that asks for each: names are written `{}`, a resource on which others
+/// hang `{resource}`.
+pub fn listed() -> Vec<(&'static str, String)> {
+    access::listed()
 }
 
 fn json(status: StatusCode, body: impl Serialize) -> Response {

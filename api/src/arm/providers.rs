@@ -22,6 +22,12 @@ struct Provider {
 
 const PROVIDERS: &[Provider] = &[
     Provider {
+        namespace: "Microsoft.Authorization",
+        versions: &["2022-04-01"],
+        types: &["roleAssignments", "roleDefinitions"],
+        planned: &["locks", "policyAssignments", "policyDefinitions"],
+    },
+    Provider {
         namespace: "Microsoft.Communication",
         versions: &["2025-09-01", "2023-04-01", "2023-04-01-preview"],
         types: &[

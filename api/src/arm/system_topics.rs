@@ -93,6 +93,11 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
         Refusal::invalid_field(&format!("properties.{field}"), message)
     };
     let source = body.properties.source.ok_or_else(|| required("source"))?;
+    // It opens the events of its source, which may lie in another group.
+    call.require(
+        "Microsoft.EventGrid/eventSubscriptions/write",
+        source.as_str(),
+    )?;
     let service = call.parts.comms.resource(&source);
     let service = service.ok_or_else(|| Refusal::resource_not_found(&source))?;
     let spec = SystemTopicSpec {

@@ -8,7 +8,7 @@
 use http::uri::Uri;
 use http::{HeaderMap, request};
 
-use super::Principal;
+use super::{Principal, machine};
 use crate::own::guard::is_own_host;
 use crate::{Parts, issuer, origin, token};
 
@@ -77,15 +77,23 @@ pub fn authenticate(
     if claims.appid == issuer::APPLICATION {
         return Err(Unauthenticated::Invalid);
     }
-    if claims.tid != parts.tenant.tenant_id || parts.grid.principal(&claims.appid).is_none() {
+    if claims.tid != parts.tenant.tenant_id {
         return Err(Unauthenticated::Invalid);
     }
+    let principal = if claims.appid == machine::CLIENT {
+        machine::principal()
+    } else {
+        let known = parts.grid.principal(&claims.appid);
+        let known = known.ok_or(Unauthenticated::Invalid)?;
+        Principal {
+            client_id: known.client_id.clone(),
+            object_id: known.object_id.clone(),
+        }
+    };
     if !is_for(parts, head, audience, &claims.aud) {
         return Err(Unauthenticated::OtherAudience);
     }
-    Ok(Principal {
-        client_id: claims.appid,
-    })
+    Ok(principal)
 }
 
 /// Whether what a token was made for is this surface.

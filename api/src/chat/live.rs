@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -27,6 +26,7 @@ use serde::Serialize;
 use crate::Shared;
 use crate::auth::user_token::forbidden;
 use crate::communication::Refusal;
+use crate::routes::Routes;
 use socket::WaitingRoom;
 
 pub(super) use socket::say;
@@ -35,8 +35,8 @@ pub(super) use socket::say;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// `/chat/live`.
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/chat/live", get(listen))
         .layer(Extension(WaitingRoom::default()))
 }

@@ -14,7 +14,6 @@ mod presence;
 mod push;
 mod threads;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn;
 use axum::routing::{any, get, post};
@@ -23,13 +22,14 @@ use http::StatusCode;
 
 use crate::auth::user_token::{forbidden, unauthorized};
 use crate::communication::{Refusal, echo_request_id};
-use crate::{Shared, cors, words};
+use crate::routes::Routes;
+use crate::{cors, words};
 
 /// Everything below `/chat`.
-pub fn routes() -> Router<Shared> {
+pub fn routes() -> Routes {
     const THREAD: &str = "/chat/threads/{thread}";
     let below = |rest: &str| format!("{THREAD}/{rest}");
-    Router::new()
+    Routes::new()
         .route("/chat/threads", get(threads::list).post(threads::create))
         .route(
             THREAD,

@@ -17,7 +17,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use gridpost_comms::identity::User;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode, header};
@@ -27,6 +27,7 @@ use super::live::{Beat, Feed, Over, say};
 use crate::auth::user_token::{UserCall, unauthorized};
 use crate::communication::Refusal;
 use crate::origin::{Place, base_url};
+use crate::routes::Routes;
 use crate::{Parts, Shared};
 use packet::Packet;
 use sessions::Sessions;
@@ -47,9 +48,9 @@ const LARGEST: usize = 64 * 1024;
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// All of it.
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Routes {
     let registrations = format!("{REGISTRAR}/v3/registrations");
-    Router::new()
+    Routes::new()
         .route("/chat/config/realTimeNotifications", get(config))
         .route("/v4/a", post(allocate))
         .route("/socket.io/1", get(handshake))

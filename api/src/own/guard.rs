@@ -2,19 +2,26 @@
 //!
 //! Promise: in the development profile only programs of this machine, and pages served from it, get in without a
 //! credential: a foreign page that makes a browser call us names a foreign `Origin`, and one that binds its name to our
-//! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In production only a bearer token opens.
+//! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In production only a bearer token opens. Whoever presents a token, in
+//! either profile, does what its roles allow, and what changes something leaves a row in the audit log.
 //! Not here: which address we listen on (`server` keeps the development profile on loopback).
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use gridpost_model::{Plane, never};
 use http::request::Parts as Head;
-use http::{HeaderName, header, uri};
+use http::{HeaderName, StatusCode, header, uri};
 
+use super::PREFIX;
+use super::access::{self, Found, Row};
 use super::problem::Problem;
+use crate::audit::Note;
 use crate::auth::bearer::{self, Audience};
+use crate::auth::{Principal, allow};
 use crate::{Parts, Profile, Shared};
 
 /// How the page that made a browser call is related to us, in the browser's words.
@@ -23,24 +30,77 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Lets a request pass or answers why not. A layer of the routes of our own REST.
 pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    match admit(&parts, &head) {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
-        Err(problem) => problem.into_response(),
+    let caller = match admit(&parts, &head) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let row = match row_of(&head) {
+        Ok(Some(row)) => row,
+        Ok(None) => return next.run(Request::from_parts(head, body)).await,
+        Err(problem) => return problem.into_response(),
+    };
+    let Some((action, scope)) = row.need.asked(&parts) else {
+        return next.run(Request::from_parts(head, body)).await;
+    };
+    let path = head.uri.path().to_owned();
+    let caller = caller.as_ref();
+    // Whoever presents no token is a program of this machine, in the development profile.
+    let refused = caller.filter(|one| !allow(&parts, one, Plane::Management, action, &scope));
+    if let Some(principal) = refused {
+        let message = principal.may_not(action, &scope);
+        let note = Note::of(&parts, &head, caller, action.to_owned(), path, &[]);
+        let status = StatusCode::FORBIDDEN;
+        note.write(&parts, status, Some(NOT_ALLOWED)).await;
+        return Problem::new(status, NOT_ALLOWED, message).into_response();
+    }
+    if !row.is_noted {
+        return next.run(Request::from_parts(head, body)).await;
+    }
+    let Ok(body) = axum::body::to_bytes(body, NOTED_BODY_LIMIT).await else {
+        let message = format!("The body is larger than {NOTED_BODY_LIMIT} bytes or ended early.");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Problem::new(status, "RequestEntityTooLarge", message).into_response();
+    };
+    let note = Note::of(&parts, &head, caller, action.to_owned(), path, &body);
+    let answer = next.run(Request::from_parts(head, Body::from(body))).await;
+    note.write(&parts, answer.status(), None).await;
+    answer
+}
+
+/// What changes something is at most this long: as much as is read of any other body.
+const NOTED_BODY_LIMIT: usize = 2 * 1024 * 1024;
+
+/// The code of what a role refused, as Resource Manager has it.
+const NOT_ALLOWED: &str = "AuthorizationFailed";
+
+/// The row of the table of routes; `None` where there is no route, which is answered so.
+fn row_of(head: &Head) -> Result<Option<&'static Row>, Problem> {
+    let Some(path) = head.extensions.get::<MatchedPath>() else {
+        return Ok(None);
+    };
+    let path = path.as_str().strip_prefix(PREFIX).unwrap_or_default();
+    match access::find(path, &head.method) {
+        Found::Row(row) => Ok(Some(row)),
+        Found::NoMethod => Err(Problem::no_method(&head.method)),
+        Found::Nothing => {
+            never!("nobody decided who may use {path}");
+            Err(Problem::forbidden("Nobody may use this."))
+        }
     }
 }
 
-/// Decides about a request by its head.
+/// Decides about a request by its head. Gives back whose token it carries; `None` for a caller of this machine.
 ///
 /// # Errors
 /// The caller has to present a token, or may not call from where it is.
-fn admit(parts: &Parts, head: &Head) -> Result<(), Problem> {
+fn admit(parts: &Parts, head: &Head) -> Result<Option<Principal>, Problem> {
     match bearer::authenticate(parts, head, Audience::Management) {
-        Ok(_) => return Ok(()),
+        Ok(principal) => return Ok(Some(principal)),
         // Any other token is not meant for us: a webhook may carry one to a sink.
         Err(_) if parts.profile == Profile::Development => (),
         Err(error) => return Err(Problem::unauthorized(error.to_string())),
     }
-    require_local(parts, head)
+    require_local(parts, head).map(|()| None)
 }
 
 /// Lets programs of this machine pass, and pages served from it.

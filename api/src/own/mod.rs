@@ -1,18 +1,20 @@
 //! Our own REST, `/_gridpost/v1`: what the services do not have and tests, demonstrations and operators need.
 //!
 //! Promise: every answer is JSON, every refusal `{"error":{"code","message"}}`; nobody gets in whom `guard` does not
-//! admit. Documented in docs/rest.md.
+//! admit, and whoever presents a token does only what the table in `access` allows its roles. Documented in docs/rest.md.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use serde::Serialize;
 
 use crate::Shared;
+use crate::routes::Routes;
 
+mod access;
 mod activity;
+mod audit;
 mod awaiting;
 mod clock;
 mod credentials;
@@ -25,11 +27,15 @@ pub(crate) mod guard;
 mod handshakes;
 mod info;
 mod numbers;
+mod principals;
 pub(crate) mod problem;
 mod replays;
 mod sinks;
 mod texts;
 mod wait;
+
+/// What all of it lies below.
+const PREFIX: &str = "/_gridpost/v1";
 
 /// A list.
 #[derive(Serialize)]
@@ -38,8 +44,9 @@ struct Value<T> {
 }
 
 /// All of it.
-pub fn routes(parts: &Shared) -> Router<Shared> {
-    let routes = Router::new()
+pub fn routes(parts: &Shared) -> Routes {
+    let routes = Routes::new()
+        .route("/audit", get(audit::list))
         .route("/clock", get(clock::show))
         .route("/clock/advance", post(clock::advance))
         .route(
@@ -72,6 +79,16 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
             "/numbers/{number}",
             get(numbers::get).put(numbers::put).delete(numbers::delete),
         )
+        .route("/principals", get(principals::list).post(principals::post))
+        .route(
+            "/principals/{id}",
+            get(principals::get).delete(principals::delete),
+        )
+        .route("/principals/{id}/secrets", post(principals::post_secret))
+        .route(
+            "/principals/{id}/secrets/{secret}",
+            delete(principals::delete_secret),
+        )
         .route("/principals/{client}/credentials", get(credentials::list))
         .route(
             "/principals/{client}/credentials/{name}",
@@ -91,8 +108,11 @@ pub fn routes(parts: &Shared) -> Router<Shared> {
             "/sinks/{name}/behaviour",
             get(sinks::behaviour).put(sinks::put_behaviour),
         )
-        .fallback(problem::no_route)
-        .method_not_allowed_fallback(problem::no_method)
+        .with(|router| {
+            router
+                .fallback(problem::no_route)
+                .method_not_allowed_fallback(problem::no_method)
+        })
         .layer(from_fn_with_state(Arc::clone(parts), guard::layer));
-    Router::new().nest("/_gridpost/v1", routes)
+    Routes::new().nest(PREFIX, routes)
 }

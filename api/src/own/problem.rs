@@ -61,6 +61,12 @@ impl Problem {
         )
     }
 
+    /// 405: the path has no such method.
+    pub(crate) fn no_method(method: &http::Method) -> Self {
+        let message = format!("The method '{method}' is not supported here.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
     /// 409: something else is in the way.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)
@@ -143,8 +149,7 @@ pub(super) async fn no_route(uri: http::Uri) -> Problem {
 
 /// Answers a method that a path does not have.
 pub(super) async fn no_method(method: http::Method) -> Problem {
-    let message = format!("The method '{method}' is not supported here.");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    Problem::no_method(&method)
 }
 
 /// Reads a JSON body, whatever its content type says: people call this REST with `curl --data`.

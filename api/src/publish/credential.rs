@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use gridpost_grid::intake::Intake;
-use gridpost_model::Secret;
+use gridpost_model::{Plane, Secret};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request};
 use percent_encoding::percent_decode_str;
 
@@ -180,7 +180,7 @@ fn check_bearer(
         })
     })?;
     let send = "Microsoft.EventGrid/events/send/action";
-    if allow(&principal, send, intake.id.as_str()) {
+    if allow(parts, &principal, Plane::Data, send, intake.id.as_str()) {
         Ok(())
     } else {
         Err(unauthorized("The principal may not send events."))

@@ -36,7 +36,7 @@ pub struct Devices(Mutex<HashMap<String, Waiting>>);
 struct Waiting {
     user_code: String,
     until: Timestamp,
-    approved: Option<(String, String)>,
+    approved: Option<User>,
 }
 
 /// What became of a code.
@@ -68,15 +68,13 @@ impl Devices {
     }
 
     /// Whether there was such a code to approve.
-    fn approve(&self, user_code: &str, user: &User, now: Timestamp) -> bool {
+    fn approve(&self, user_code: &str, user: User, now: Timestamp) -> bool {
         let typed = user_code.trim().to_ascii_uppercase();
         let mut all = self.0.lock();
         let found = all
             .values_mut()
             .find(|one| one.user_code == typed && now < one.until && one.approved.is_none());
-        found
-            .map(|one| one.approved = Some((user.name.clone(), user.client_id.clone())))
-            .is_some()
+        found.map(|one| one.approved = Some(user)).is_some()
     }
 
     fn fate(&self, device_code: &str, now: Timestamp) -> Fate {
@@ -90,9 +88,9 @@ impl Devices {
         }
         match one.approved.take() {
             None => Fate::Pending,
-            Some((name, client_id)) => {
+            Some(user) => {
                 all.remove(device_code);
-                Fate::Approved(User { name, client_id })
+                Fate::Approved(user)
             }
         }
     }
@@ -181,7 +179,7 @@ pub(super) async fn approve(State(parts): State<Shared>, request: Request) -> Re
         let text = "The name or the password is wrong.";
         return (StatusCode::UNAUTHORIZED, Html(shown(text, code))).into_response();
     };
-    if parts.devices.approve(code, &user, parts.clock.wall()) {
+    if parts.devices.approve(code, user, parts.clock.wall()) {
         return Html(shown("You are signed in. You can close this page.", "")).into_response();
     }
     let text = "There is no such code, or it has expired.";
@@ -210,6 +208,9 @@ fn shown(message: &str, code: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gridpost_grid::principals::Principal;
     use gridpost_sim::SeededChance;
 
     use super::*;
@@ -217,7 +218,7 @@ mod tests {
     fn user() -> User {
         User {
             name: "n".into(),
-            client_id: "c".into(),
+            principal: Arc::new(Principal::new("c", "o", "", Timestamp::EPOCH)),
         }
     }
 
@@ -226,10 +227,10 @@ mod tests {
         let (devices, now) = (Devices::default(), Timestamp::EPOCH);
         let (device, typed) = devices.begin(&SeededChance::new(1), now).unwrap();
         assert!(matches!(devices.fate(&device, now), Fate::Pending));
-        assert!(!devices.approve("AAAA-AAAA", &user(), now));
-        assert!(devices.approve(&typed.to_lowercase(), &user(), now));
+        assert!(!devices.approve("AAAA-AAAA", user(), now));
+        assert!(devices.approve(&typed.to_lowercase(), user(), now));
         assert!(
-            !devices.approve(&typed, &user(), now),
+            !devices.approve(&typed, user(), now),
             "it is approved already"
         );
         assert!(matches!(devices.fate(&device, now), Fate::Approved(_)));
@@ -245,7 +246,7 @@ mod tests {
             assert!(devices.begin(&chance, now).is_some());
         }
         assert!(devices.begin(&chance, now).is_none());
-        assert!(!devices.approve(&typed, &user(), now + LIFETIME));
+        assert!(!devices.approve(&typed, user(), now + LIFETIME));
         assert!(matches!(
             devices.fate(&device, now + LIFETIME),
             Fate::Expired

@@ -68,18 +68,20 @@ async fn answer(parts: &Parts, head: &Head, asked: &Asked) -> Result<Response, R
     if parts.profile != Profile::Development || !asked.client_id.as_ref().is_none_or(is_ours) {
         return Err(unknown());
     }
-    match secret(&head.headers) {
-        Some(secret) => {
-            super::with_secret(parts, DEVELOPMENT_CLIENT, &secret).await?;
+    let principal = match secret(&head.headers) {
+        Some(secret) => super::with_secret(parts, DEVELOPMENT_CLIENT, &secret).await?,
+        None => {
+            require_local(parts, head)?;
+            let principal = parts.grid.principal(DEVELOPMENT_CLIENT);
+            principal.ok_or_else(unknown)?
         }
-        None => require_local(parts, head)?,
-    }
+    };
     let resource = asked.resource.as_deref().filter(|one| !one.is_empty());
     let resource = resource.ok_or_else(|| Refusal::missing("resource"))?;
     let base = origin::own_base_url(parts, head);
     // A scope is none, but some clients send what they would send for one.
     let audience = resource.strip_suffix("/.default").unwrap_or(resource);
-    let claims = super::claims(parts, &base, Some(audience), DEVELOPMENT_CLIENT);
+    let claims = super::claims(parts, &base, Some(audience), &principal);
     let token = parts
         .tokens
         .sign(&claims)

@@ -5,10 +5,12 @@
 //! Not here: approving a device (`device`).
 //! Source: reference management 1.3, 2.3.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gridpost_grid::principals::Principal;
 use gridpost_model::Secret;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,8 +28,8 @@ const REFRESH_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct User {
     /// What was typed.
     pub(super) name: String,
-    /// The principal's client id.
-    pub(super) client_id: String,
+    /// Who that is.
+    pub(super) principal: Arc<Principal>,
 }
 
 /// The user of a name and a password.
@@ -41,12 +43,12 @@ pub(super) async fn sign_in(parts: &Parts, name: &str, password: &Secret) -> Res
         true => managed::DEVELOPMENT_CLIENT,
         false => local,
     };
-    super::with_secret(parts, client_id, password)
+    let principal = super::with_secret(parts, client_id, password)
         .await
         .map_err(Refusal::of_password)?;
     Ok(User {
         name: name.to_owned(),
-        client_id: client_id.to_owned(),
+        principal,
     })
 }
 
@@ -82,14 +84,11 @@ pub(super) fn refreshed(parts: &Parts, base: &str, form: &Form) -> Result<Value,
     let claims = parts.tokens.verify(text.reveal()).ok_or_else(expired)?;
     let is_good = claims.aud == REFRESH
         && claims.tid == parts.tenant.tenant_id
-        && super::is_current(&claims, parts.clock.wall())
-        && parts.grid.principal(&claims.appid).is_some();
-    if !is_good {
-        return Err(expired());
-    }
+        && super::is_current(&claims, parts.clock.wall());
+    let principal = parts.grid.principal(&claims.appid).filter(|_| is_good);
     let user = User {
         name: claims.sub,
-        client_id: claims.appid,
+        principal: principal.ok_or_else(expired)?,
     };
     granted(parts, base, form, &user)
 }
@@ -117,7 +116,7 @@ pub(super) fn granted(
     form: &Form,
     user: &User,
 ) -> Result<Value, Refusal> {
-    let access = super::claims(parts, base, form.audience(), &user.client_id);
+    let access = super::claims(parts, base, form.audience(), &user.principal);
     let mut answer = super::bearer(parts, &access)?;
     let refresh = Claims {
         aud: REFRESH.to_owned(),

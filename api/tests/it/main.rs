@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod access;
 mod arm;
 mod browser;
 mod chat;
@@ -18,6 +19,7 @@ mod metrics;
 mod own;
 mod publish;
 mod rates;
+mod roles;
 mod schemas;
 mod sign_in;
 mod sinks;

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use gridpost_api::Profile;
 use gridpost_model::Clock as _;
+use gridpost_model::role::READER;
 use http::Request;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -316,6 +317,70 @@ async fn management_2_3_a_name_and_a_password_sign_in_and_are_refreshed() {
         number(&ask_token(&stack, &again(&refresh)).await, 400),
         700_082
     );
+}
+
+/// What a token says of its principal.
+fn said(token: &Value) -> Value {
+    let claims = token.as_str().unwrap().split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn however_somebody_signs_in_only_their_own_roles_count() {
+    let stack = Stack::start().await;
+    stack.introduce("App", &[(READER, SUBSCRIPTION)]).await;
+    let issuer = Holder::new();
+    let body = json!({"issuer": "https://ci.example", "subject": "s", "keys": issuer.keys()});
+    let credential = "/_gridpost/v1/principals/app/credentials/build";
+    let put =
+        |token: &str| Request::put(credential).header("authorization", format!("Bearer {token}"));
+    let owner = stack.token().await;
+    let made = send(&stack, put(&owner), body.to_string()).await;
+    assert_eq!(made.status, 201);
+
+    let now = stack.clock.wall().seconds();
+    let assertion = issuer.sign(&json!({
+        "iss": "https://ci.example", "sub": "s", "aud": "api://AzureADTokenExchange", "exp": now + 60,
+    }));
+    let scope = ("scope", "https://management.azure.com/.default");
+    let with_password = [
+        ("grant_type", "password"),
+        ("client_id", "x"),
+        ("username", "APP@localhost"),
+        ("password", "open sesame"),
+        scope,
+    ];
+    let federated = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "APP"),
+        ("client_assertion", &assertion),
+        scope,
+    ];
+    let by_password = ask_token(&stack, &with_password).await.json_of(200);
+    let refresh = by_password["refresh_token"].as_str().unwrap();
+    let refreshed = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "x"),
+        ("refresh_token", refresh),
+        scope,
+    ];
+    for form in [&with_password[..], &federated, &refreshed] {
+        let token = ask_token(&stack, form).await.json_of(200)["access_token"].clone();
+        let claims = said(&token);
+        assert_eq!(
+            (&claims["appid"], &claims["oid"]),
+            (&json!("App"), &json!("App"))
+        );
+        assert_eq!(opens(&stack, &token).await, 200);
+        let token = token.as_str().unwrap();
+        let group = format!("{SUBSCRIPTION}/resourceGroups/mine?api-version=2022-12-01");
+        let change = Request::put(group).header("authorization", format!("Bearer {token}"));
+        let refused = send(&stack, change, json!({"location": "local"}).to_string()).await;
+        assert_eq!(refused.status, 403);
+        // Nor is there another way to sign in to be made by who may not.
+        let another = send(&stack, put(token), body.to_string()).await;
+        assert_eq!(another.status, 403);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Everything below the socket, on a clock that the tests turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,10 +16,12 @@ use gridpost_api::{Parts, Profile, Tenant, surfaces};
 use gridpost_comms::resources::ServiceSpec;
 use gridpost_comms::sms::handsets::Handsets;
 use gridpost_comms::{Comms, CommunicationService, RateLimits};
-use gridpost_grid::directory::SecretHash;
 use gridpost_grid::outbound::{self, Reach};
+use gridpost_grid::principals::{ClientSecret, Principal, Salt, SecretHash};
+use gridpost_grid::roles::RoleAssignment;
 use gridpost_grid::{Grid, Limits, Spawn};
-use gridpost_model::{Chance, Clock, PhoneNumber, ResourceId, Secret, Timestamp};
+use gridpost_model::role::{DATA_SENDER, OWNER};
+use gridpost_model::{Chance, Clock, PhoneNumber, ResourceId, Role, Secret, Timestamp};
 use gridpost_sim::{SeededChance, VirtualClock};
 use gridpost_store::{Options, Store};
 use hmac::{Hmac, Mac as _};
@@ -33,7 +35,7 @@ pub(crate) const HANDSET: &str = "+14255550123";
 const HOST: &str = "127.0.0.1:8480";
 const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const SUBSCRIPTION: &str = "22222222-2222-4222-8222-222222222222";
-const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+pub(crate) const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 
 /// A stack with one communication resource, `dev`, that owns [`NUMBER`].
 pub(crate) struct Stack {
@@ -41,6 +43,7 @@ pub(crate) struct Stack {
     pub(crate) grid: Grid,
     pub(crate) comms: Comms,
     pub(crate) router: Router,
+    paths: Vec<String>,
     pub(crate) closing: Closing,
     _folder: tempfile::TempDir,
 }
@@ -166,19 +169,59 @@ impl Stack {
             devices: gridpost_api::token::device::Devices::default(),
             publish_limits: gridpost_api::publish::Limits::default(),
         };
+        let surfaces = surfaces(parts);
         let stack = Self {
             clock,
             grid,
             comms,
-            router: Router::new().fallback_service(surfaces(parts)),
+            paths: surfaces.paths().to_vec(),
+            router: Router::new().fallback_service(surfaces),
             closing,
             _folder: folder,
         };
-        let secret = SecretHash::of(&Secret::new("open sesame"), &*chance);
-        stack.grid.put_principal(CLIENT, secret).await.unwrap();
+        stack
+            .introduce(CLIENT, &[(OWNER, "/"), (DATA_SENDER, "/")])
+            .await;
         let dev = stack.make("dev").await;
         stack.comms.assign(&dev.id, number(NUMBER)).await.unwrap();
         stack
+    }
+
+    /// Every path that is answered, but for those of Resource Manager.
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// Makes a principal that signs in with `open sesame` and holds these roles, each at its scope.
+    pub(crate) async fn introduce(&self, client_id: &str, roles: &[(&Role, &str)]) {
+        // Hashing is slow, and all have the same secret.
+        static HASH: LazyLock<SecretHash> = LazyLock::new(|| {
+            SecretHash::of(
+                &Secret::new("open sesame"),
+                Salt::fresh(&SeededChance::new(3)),
+            )
+            .unwrap()
+        });
+        let now = self.clock.now();
+        let secret = Secret::new("open sesame");
+        let secret = ClientSecret::new("1", &secret, HASH.clone(), now, None);
+        let principal = Principal {
+            secrets: vec![secret],
+            ..Principal::new(client_id, client_id, "somebody", now)
+        };
+        self.grid.put_principal(principal).await.unwrap();
+        for (role, scope) in roles {
+            let wanted = RoleAssignment {
+                name: format!("{client_id} {} {scope}", role.name),
+                scope: (*scope).to_owned(),
+                principal_id: client_id.to_owned(),
+                role: role.id.to_owned(),
+                description: None,
+                created: now,
+                created_by: CLIENT.to_owned(),
+            };
+            self.grid.assign_role(wanted).await.unwrap();
+        }
     }
 
     /// Makes another communication resource.
@@ -230,8 +273,13 @@ impl Stack {
 
     /// A token of our own token endpoint, for that scope.
     pub(crate) async fn token_for(&self, scope: &str) -> String {
+        self.token_as(CLIENT, scope).await
+    }
+
+    /// A token for one of those who were introduced.
+    pub(crate) async fn token_as(&self, client_id: &str, scope: &str) -> String {
         let form = format!(
-            "grant_type=client_credentials&client_id={CLIENT}&client_secret=open+sesame&scope={scope}"
+            "grant_type=client_credentials&client_id={client_id}&client_secret=open+sesame&scope={scope}"
         );
         let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token"))
             .header("host", HOST)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod access;
 mod control;
 mod dead_letters;
 mod delivery;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use gridpost_grid::directory::SecretHash;
 use gridpost_grid::domain_topics::Automation;
 use gridpost_grid::entrances::EntranceSpec;
 use gridpost_grid::intake::{IngressSpec, IntakeKind};
@@ -14,8 +13,7 @@ use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::{Source, SubscribeError, SubscriptionSpec};
 use gridpost_grid::system_topics::SystemTopicSpec;
 use gridpost_model::filter::TopicKind;
-use gridpost_model::{ResourceId, Secret, WhichKey};
-use gridpost_sim::SeededChance;
+use gridpost_model::{ResourceId, WhichKey};
 
 use crate::endpoint::Endpoint;
 use crate::world::{GROUP, World, communication, system_topic_id, topic_id, until};
@@ -126,8 +124,6 @@ async fn everything_is_there_again_after_a_restart() {
         .put_resource_group(GROUP.parse().unwrap(), "local".into(), tags)
         .await
         .unwrap();
-    let hash = SecretHash::of(&Secret::new("s3cret"), &SeededChance::new(9));
-    world.grid.put_principal("3333-AB", hash).await.unwrap();
 
     let world = world.restart().await;
     let found = world.grid.intake(IntakeKind::Topic, "ORDERS").unwrap();
@@ -146,8 +142,6 @@ async fn everything_is_there_again_after_a_restart() {
             .resource_group(&GROUP.to_uppercase().parse().unwrap()),
         Some(group)
     );
-    let principal = world.grid.principal("3333-ab").unwrap();
-    assert!(principal.secret.accepts(&Secret::new("s3cret")));
     assert_eq!(world.text("1", "15551").await, 1);
 }
 

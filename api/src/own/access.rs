@@ -1,0 +1,149 @@
+//! What each call of our own REST needs: the one table of its routes.
+//!
+//! Promise: a route that no row names is refused to everybody.
+//! Not here: who is let in at all (`guard`), what roles allow (`model::role`).
+
+use http::Method;
+
+use crate::Parts;
+
+/// One route.
+pub(super) struct Row {
+    /// The path as it was given to the router.
+    path: &'static str,
+    methods: &'static str,
+    pub(super) need: Need,
+    /// Whether it is written into the audit log.
+    pub(super) is_noted: bool,
+}
+
+/// Who may call, of those who present a token.
+#[derive(Clone, Copy)]
+pub(super) enum Need {
+    /// Whoever holds a role that allows this in the subscription: our own REST speaks of everything in it.
+    Role(&'static str),
+    /// The same, everywhere: it is about who may do what.
+    RoleAtRoot(&'static str),
+    /// Anybody: a webhook is received, and what it carries is for its receiver to judge.
+    Nothing,
+}
+
+use Need::{Nothing, Role, RoleAtRoot};
+
+const READ_PRINCIPALS: &str = "Microsoft.Authorization/principals/read";
+const WRITE_PRINCIPALS: &str = "Microsoft.Authorization/principals/write";
+
+const fn read(path: &'static str, action: &'static str) -> Row {
+    Row {
+        path,
+        methods: "GET HEAD",
+        need: Role(action),
+        is_noted: false,
+    }
+}
+
+const fn change(path: &'static str, methods: &'static str, need: Need) -> Row {
+    Row {
+        path,
+        methods,
+        need,
+        is_noted: true,
+    }
+}
+
+/// It is used all the time, and changes nothing that anybody would ask about later.
+const fn unnoted(path: &'static str, methods: &'static str, need: Need) -> Row {
+    Row {
+        path,
+        methods,
+        need,
+        is_noted: false,
+    }
+}
+
+/// Every route. A new one needs a row here, and one in the table of the test that walks through them all.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    read("/audit", "Gridpost/audit/read"),
+    read("/clock", "Gridpost/clock/read"),
+    change("/clock/advance", "POST", Role("Gridpost/clock/advance/action")),
+    read("/dead-letters", "Gridpost/deadLetters/read"),
+    change("/dead-letters", "DELETE", Role("Gridpost/deadLetters/delete")),
+    change("/dead-letters:redrive", "POST", Role("Gridpost/deadLetters/redrive/action")),
+    read("/events", "Gridpost/events/read"),
+    read("/events/wait", "Gridpost/events/read"),
+    read("/events/{*below}", "Gridpost/events/read"),
+    read("/faults", "Gridpost/faults/read"),
+    read("/faults/{name}", "Gridpost/faults/read"),
+    change("/faults/{name}", "PUT", Role("Gridpost/faults/write")),
+    change("/faults/{name}", "DELETE", Role("Gridpost/faults/delete")),
+    // It tells of kept events, and changes nothing.
+    unnoted("/filters/try", "POST", Role("Gridpost/events/read")),
+    read("/handsets/{number}/messages", "Gridpost/handsets/read"),
+    read("/handsets/{number}/script", "Gridpost/handsets/read"),
+    change("/handsets/{number}/script", "PUT", Role("Gridpost/handsets/write")),
+    change("/handsets/{number}/script", "DELETE", Role("Gridpost/handsets/delete")),
+    // It shows validation URLs, and whoever visits one agrees in the endpoint's name.
+    unnoted("/handshakes/awaiting", "GET HEAD", Role("Gridpost/handshakes/awaiting/action")),
+    read("/handshakes/failed", "Gridpost/handshakes/read"),
+    read("/info", "Gridpost/info/read"),
+    read("/numbers", "Gridpost/numbers/read"),
+    read("/numbers/{number}", "Gridpost/numbers/read"),
+    change("/numbers/{number}", "PUT", Role("Gridpost/numbers/write")),
+    change("/numbers/{number}", "DELETE", Role("Gridpost/numbers/delete")),
+    unnoted("/principals", "GET HEAD", RoleAtRoot(READ_PRINCIPALS)),
+    change("/principals", "POST", RoleAtRoot(WRITE_PRINCIPALS)),
+    unnoted("/principals/{id}", "GET HEAD", RoleAtRoot(READ_PRINCIPALS)),
+    change("/principals/{id}", "DELETE", RoleAtRoot("Microsoft.Authorization/principals/delete")),
+    // Whoever gives a principal another secret or credential can act as it.
+    change("/principals/{id}/secrets", "POST", RoleAtRoot(WRITE_PRINCIPALS)),
+    change("/principals/{id}/secrets/{secret}", "DELETE", RoleAtRoot(WRITE_PRINCIPALS)),
+    unnoted("/principals/{client}/credentials", "GET HEAD", RoleAtRoot(READ_PRINCIPALS)),
+    change("/principals/{client}/credentials/{name}", "PUT DELETE", RoleAtRoot(WRITE_PRINCIPALS)),
+    read("/replays", "Gridpost/replays/read"),
+    change("/replays", "POST", Role("Gridpost/replays/write")),
+    read("/replays/{id}", "Gridpost/replays/read"),
+    change("/replays/{id}", "DELETE", Role("Gridpost/replays/delete")),
+    unnoted("/sms/receive", "POST", Role("Gridpost/handsets/receive/action")),
+    read("/sinks", "Gridpost/sinks/read"),
+    unnoted("/sinks/{name}", "GET HEAD POST PUT PATCH OPTIONS", Nothing),
+    unnoted("/sinks/{name}", "DELETE", Role("Gridpost/sinks/delete")),
+    read("/sinks/{name}/requests", "Gridpost/sinks/read"),
+    read("/sinks/{name}/wait", "Gridpost/sinks/read"),
+    read("/sinks/{name}/behaviour", "Gridpost/sinks/read"),
+    unnoted("/sinks/{name}/behaviour", "PUT", Role("Gridpost/sinks/write")),
+];
+
+/// What is known of a route.
+pub(super) enum Found {
+    /// Its row.
+    Row(&'static Row),
+    /// The path has rows, but none for the method.
+    NoMethod,
+    /// Nobody decided who may use it.
+    Nothing,
+}
+
+/// The row of a path of the router, below our own prefix.
+pub(super) fn find(path: &str, method: &Method) -> Found {
+    let mut rows = ROWS.iter().filter(|row| row.path == path).peekable();
+    if rows.peek().is_none() {
+        return Found::Nothing;
+    }
+    let has = |row: &&Row| row.methods.split(' ').any(|own| own == method.as_str());
+    rows.find(has).map_or(Found::NoMethod, Found::Row)
+}
+
+impl Need {
+    /// What a role has to allow, and where. `None`: nothing has to be allowed.
+    pub(super) fn asked(self, parts: &Parts) -> Option<(&'static str, String)> {
+        match self {
+            Self::Role(action) => {
+                let subscription = &parts.tenant.subscription_id;
+                Some((action, format!("/subscriptions/{subscription}")))
+            }
+            Self::RoleAtRoot(action) => Some((action, "/".to_owned())),
+            Self::Nothing => None,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Principals and their roles, as they are made and taken away, and what the audit log says of it.
+
+use axum::body::Body;
+use gridpost_model::Clock as _;
+use gridpost_model::role::{CONTRIBUTOR, READER};
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::manager::{HOST, Manager, SUBSCRIPTION};
+use crate::stack::{Answer, CLIENT, Stack, resource_id};
+
+const NAME: &str = "8e3af657-0000-4000-8000-2fe8c4bcb635";
+
+fn assignment(role: &str, principal: &str) -> Value {
+    json!({"properties": {
+        "roleDefinitionId": format!("{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role}"),
+        "principalId": principal, "principalType": "ServicePrincipal",
+    }})
+}
+
+fn path(scope: &str, name: &str) -> String {
+    format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}")
+}
+
+async fn sign_in(stack: &Stack, client_id: &str, secret: &str) -> Answer {
+    let form = format!(
+        "grant_type=client_credentials&client_id={client_id}&client_secret={secret}&scope=https://management.azure.com/.default"
+    );
+    let request = Request::post("/adfs/oauth2/token")
+        .header("host", HOST)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form))
+        .unwrap();
+    stack.ask(request).await
+}
+
+/// A principal that was just made: its client id, its object id and its secret.
+async fn made(stack: &Stack, body: &str) -> (String, String, String) {
+    let made = stack.own("POST", "principals", body).await.json_of(201);
+    let text = |field: &str| made[field].as_str().unwrap().to_owned();
+    (text("clientId"), text("objectId"), text("clientSecret"))
+}
+
+#[tokio::test]
+async fn a_principal_signs_in_with_the_secret_that_was_shown_once() {
+    let stack = Stack::start().await;
+    let (client, object, secret) = made(&stack, r#"{"displayName":"ci"}"#).await;
+    assert_eq!(secret.len(), 40);
+    assert_ne!(client, object);
+    let granted = sign_in(&stack, &client, &secret).await.json_of(200);
+    assert_eq!(granted["token_type"], "Bearer");
+    for id in [&client, &object] {
+        let shown = stack.own("GET", &format!("principals/{id}"), "").await;
+        assert!(!shown.text.contains(&secret));
+        let shown = shown.json_of(200);
+        assert_eq!(shown["displayName"], "ci");
+        assert_eq!(shown["secrets"][0]["hint"], &secret[..3]);
+    }
+    let listed = stack.own("GET", "principals", "").await;
+    assert!(!listed.text.contains("argon2") && !listed.text.contains(&secret));
+    assert_eq!(listed.json_of(200)["value"].as_array().unwrap().len(), 2);
+
+    let deleted = stack
+        .own("DELETE", &format!("principals/{object}"), "")
+        .await;
+    assert_eq!(deleted.status, 204);
+    let unknown = sign_in(&stack, &client, &secret).await.json_of(400);
+    assert_eq!(unknown["error"], "unauthorized_client");
+    let token = granted["access_token"].as_str().unwrap().to_owned();
+    let gone = Manager {
+        stack: &stack,
+        token,
+    };
+    gone.ask("GET", "//tenants", Value::Null).await.json_of(401);
+}
+
+#[tokio::test]
+async fn one_secret_is_exchanged_for_another_without_a_gap() {
+    let stack = Stack::start().await;
+    let (client, _, first) = made(&stack, "").await;
+    let path = format!("principals/{client}/secrets");
+    let second = stack.own("POST", &path, r#"{"expiresIn":"1h"}"#).await;
+    let second = second.json_of(201);
+    let second_secret = second["clientSecret"].as_str().unwrap().to_owned();
+    let third = stack.own("POST", &path, "").await.json_of(409);
+    assert!(
+        third["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("2 secrets")
+    );
+    for secret in [&first, &second_secret] {
+        sign_in(&stack, &client, secret).await.json_of(200);
+    }
+    let id = second["secrets"][0]["id"].as_str().unwrap();
+    let deleted = stack.own("DELETE", &format!("{path}/{id}"), "").await;
+    assert_eq!(deleted.status, 204);
+    let refused = sign_in(&stack, &client, &first).await.json_of(401);
+    assert_eq!(refused["error_codes"], json!([7_000_215]));
+    sign_in(&stack, &client, &second_secret).await.json_of(200);
+    stack
+        .clock
+        .turn_to(stack.clock.now() + std::time::Duration::from_secs(3_600));
+    let expired = sign_in(&stack, &client, &second_secret).await.json_of(401);
+    assert_eq!(expired["error_codes"], json!([7_000_222]));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_principal_is_said() {
+    let stack = Stack::start().await;
+    for (method, path, body, status) in [
+        ("POST", "principals", r#"{"name":"x"}"#, 400),
+        ("POST", "principals", r#"{"expiresIn":"soon"}"#, 400),
+        ("GET", "principals/nobody", "", 404),
+        ("DELETE", "principals/nobody", "", 404),
+        ("POST", "principals/nobody/secrets", "", 404),
+        ("DELETE", &format!("principals/{CLIENT}/secrets/x"), "", 404),
+    ] {
+        let answer = stack.own(method, path, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_assigned_as_az_does_and_counts_at_once() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    let (client, object, secret) = made(&stack, "").await;
+    let granted = sign_in(&stack, &client, &secret).await.json_of(200);
+    let token = granted["access_token"].as_str().unwrap().to_owned();
+    let app = Manager {
+        stack: &stack,
+        token,
+    };
+    app.ask("GET", "/resources", Value::Null).await.json_of(403);
+
+    let found = manager
+        .get("/providers/Microsoft.Authorization/roleDefinitions?$filter=roleName%20eq%20'Reader'")
+        .await;
+    let role = found["value"][0]["name"].as_str().unwrap();
+    assert_eq!(role, READER.id);
+    let body = assignment(role, &object);
+    let assigned = manager.ask("PUT", &path("", NAME), body.clone()).await;
+    let assigned = assigned.json_of(201);
+    assert_eq!(assigned["id"], path(SUBSCRIPTION, NAME));
+    assert_eq!(assigned["properties"]["scope"], SUBSCRIPTION);
+    assert_eq!(assigned["properties"]["createdBy"], CLIENT);
+    manager.ask("PUT", &path("", NAME), body).await.json_of(200);
+
+    app.get("/resources").await;
+    let refused = app.ask("PUT", "/resourceGroups/g", json!({"location": "l"}));
+    let refused = refused.await.json_of(403);
+    assert_eq!(refused["error"]["code"], "AuthorizationFailed");
+
+    let gone = manager.ask("DELETE", &path("", NAME), Value::Null).await;
+    assert_eq!(gone.json_of(200)["name"], NAME);
+    let gone = manager.ask("DELETE", &path("", NAME), Value::Null).await;
+    assert_eq!(gone.status, 204);
+    app.ask("GET", "/resources", Value::Null).await.json_of(403);
+}
+
+#[tokio::test]
+async fn assignments_are_listed_above_and_below_a_scope() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    let body = json!({"location": "local"});
+    manager.put("/resourceGroups/gridpost", body).await;
+    let dev = resource_id("dev");
+    stack
+        .introduce(
+            "app",
+            &[(READER, SUBSCRIPTION), (CONTRIBUTOR, dev.as_str())],
+        )
+        .await;
+    let scopes = async |scope: &str, filter: &str| -> Vec<String> {
+        let list = format!("{scope}/providers/Microsoft.Authorization/roleAssignments?{filter}");
+        let listed = manager.get(&list).await;
+        let mut scopes: Vec<String> = listed["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["properties"]["principalId"] == "app")
+            .map(|one| one["properties"]["scope"].as_str().unwrap().to_owned())
+            .collect();
+        scopes.sort();
+        scopes
+    };
+    let both = [SUBSCRIPTION, dev.as_str()];
+    let group = "/resourceGroups/gridpost";
+    assert_eq!(scopes(group, "").await, both);
+    assert_eq!(scopes(group, "$filter=atScope()").await, [SUBSCRIPTION]);
+    let other = scopes("/resourceGroups/other", "$filter=principalId%20eq%20'APP'");
+    assert_eq!(other.await, [SUBSCRIPTION]);
+    assert_eq!(scopes("", "$filter=assignedTo('nobody')").await, [""; 0]);
+    let wrong = "/providers/Microsoft.Authorization/roleAssignments?$filter=x";
+    manager.ask("GET", wrong, Value::Null).await.json_of(400);
+}
+
+#[tokio::test]
+async fn assignments_that_cannot_be_are_refused_in_the_service_s_words() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    stack.introduce("app", &[]).await;
+    let reader = assignment(READER.id, "app");
+    manager.put(&path("", NAME), reader.clone()).await;
+    let other = NAME.replace("0000", "0001");
+    let nobody = assignment(READER.id, "nobody");
+    let condition = json!({"properties": {
+        "roleDefinitionId": READER.id, "principalId": "app", "condition": "@Resource[x]",
+    }});
+    let changed = assignment(CONTRIBUTOR.id, "app");
+    let group = path("/resourceGroups/none", &other);
+    for (path, body, status, code) in [
+        (path("", &other), &reader, 409, "RoleAssignmentExists"),
+        (
+            path("", NAME),
+            &changed,
+            409,
+            "RoleAssignmentUpdateNotPermitted",
+        ),
+        (path("", &other), &nobody, 400, "PrincipalNotFound"),
+        (path("", "name"), &reader, 400, "InvalidRoleAssignmentId"),
+        (path("", &other), &condition, 400, "InvalidRequest"),
+        (group, &reader, 404, "ResourceGroupNotFound"),
+    ] {
+        let refused = manager.ask("PUT", &path, body.clone()).await;
+        let refused = refused.json_of(status);
+        assert_eq!(refused["error"]["code"], code, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_resource_takes_its_roles_with_it() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    let body = json!({"location": "local"});
+    manager.put("/resourceGroups/g", body.clone()).await;
+    let topic = "/resourceGroups/g/providers/Microsoft.EventGrid/topics/orders";
+    manager.put(topic, body.clone()).await;
+    let scope = format!("{SUBSCRIPTION}{topic}");
+    stack.introduce("app", &[(READER, &scope)]).await;
+    let token = stack.token_as("app", "https://management.azure.com/.default");
+    let app = Manager {
+        stack: &stack,
+        token: token.await,
+    };
+    app.get(topic).await;
+    manager.ask("DELETE", topic, Value::Null).await;
+    manager.put(topic, body).await;
+    app.ask("GET", topic, Value::Null).await.json_of(403);
+}
+
+async fn log(stack: &Stack, query: &str) -> Vec<Value> {
+    let page = stack.own("GET", &format!("audit?{query}"), "").await;
+    page.json_of(200)["value"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_who_changed_what_and_shows_no_secret() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    let body = json!({"location": "local"});
+    manager.put("/resourceGroups/g", body.clone()).await;
+    let topic = "/resourceGroups/g/providers/Microsoft.EventGrid/topics/orders";
+    manager.put(topic, body).await;
+    manager.get(topic).await;
+    manager
+        .ask("POST", &format!("{topic}/listKeys"), Value::Null)
+        .await;
+    let subscription = json!({"properties": {"destination": {
+        "endpointType": "WebHook",
+        "properties": {"endpointUrl": "http://127.0.0.1:1/hook?code=s3cret"},
+    }}});
+    let hook = format!("{topic}/eventSubscriptions/es1");
+    let refused = manager.ask("PUT", &hook, subscription).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+
+    let rows = log(&stack, "").await;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["action"].as_str().unwrap(),
+                row["status"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("Microsoft.EventGrid/topics/eventSubscriptions/write", 400),
+            ("Microsoft.EventGrid/topics/listKeys/action", 200),
+            ("Microsoft.EventGrid/topics/write", 201),
+            (
+                "Microsoft.Resources/subscriptions/resourceGroups/write",
+                201
+            ),
+        ]
+    );
+    assert!(!Value::Array(rows.clone()).to_string().contains("s3cret"));
+    assert_eq!(rows[0]["principal"], CLIENT);
+    assert_eq!(rows[2]["scope"], format!("{SUBSCRIPTION}{topic}"));
+    assert_eq!(rows[2]["request"], json!({"location": "local"}));
+    let url = &rows[0]["request"]["properties"]["destination"]["properties"]["endpointUrl"];
+    assert_eq!(url, "http://127.0.0.1:1/•••");
+    assert_eq!(log(&stack, "outcome=refused").await.len(), 1);
+    assert_eq!(log(&stack, "action=LISTKEYS").await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_what_roles_refused_and_what_our_own_rest_changed() {
+    let stack = Stack::start().await;
+    let (client, _, secret) = made(&stack, r#"{"displayName":"ci"}"#).await;
+    let granted = sign_in(&stack, &client, &secret).await.json_of(200);
+    let token = granted["access_token"].as_str().unwrap();
+    let request = Request::get("/_gridpost/v1/audit")
+        .header("host", HOST)
+        .header("authorization", format!("Bearer {token}"))
+        .header("x-ms-correlation-request-id", "the-call")
+        .body(Body::empty())
+        .unwrap();
+    let refused = stack.ask(request).await.json_of(403);
+    assert_eq!(refused["error"]["code"], "AuthorizationFailed");
+    let app = Manager {
+        stack: &stack,
+        token: token.to_owned(),
+    };
+    app.ask("GET", "/resources", Value::Null).await.json_of(403);
+
+    let rows = log(&stack, "").await;
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert_eq!(
+        rows[0]["action"],
+        "Microsoft.Resources/subscriptions/resources/read"
+    );
+    assert_eq!(rows[0]["code"], "AuthorizationFailed");
+    assert_eq!(rows[1]["action"], "Gridpost/audit/read");
+    assert_eq!(rows[1]["correlationId"], "the-call");
+    assert_eq!(rows[1]["principal"], client.as_str());
+    assert_eq!(
+        rows[2]["action"],
+        "Microsoft.Authorization/principals/write"
+    );
+    assert_eq!(rows[2]["principal"], "local caller");
+    assert_eq!(rows[2]["request"], json!({"displayName": "ci"}));
+    assert!(!Value::Array(rows).to_string().contains(&secret));
+    assert_eq!(log(&stack, "correlationId=the-call").await.len(), 1);
+    let wrong = stack.own("GET", "audit?who=me", "").await;
+    assert_eq!(wrong.status, 400);
+}

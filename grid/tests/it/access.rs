@@ -1,0 +1,326 @@
+//! Who may sign in, who may do what, and who did it.
+
+use std::time::Duration;
+
+use gridpost_grid::audit::{self, AuditQuery, Entry};
+use gridpost_grid::credentials::Proof;
+use gridpost_grid::manage::ManageError;
+use gridpost_grid::principals::{ClientSecret, Principal, Salt, SecretHash, SignInError};
+use gridpost_grid::roles::{AssignError, RoleAssignment};
+use gridpost_model::role::{CONTRIBUTOR, READER};
+use gridpost_model::{Plane, Secret, Timestamp};
+use gridpost_sim::SeededChance;
+
+use crate::world::{GROUP, World};
+
+const NOW: Timestamp = Timestamp::EPOCH;
+const READ: &str = "Microsoft.EventGrid/topics/read";
+
+/// A principal with these secrets, each with the time it expires at.
+fn principal(client_id: &str, secrets: &[(&str, Option<Timestamp>)]) -> Principal {
+    let chance = SeededChance::new(9);
+    let made = |(text, expires): &(&str, Option<Timestamp>)| {
+        let secret = Secret::new(*text);
+        let hash = SecretHash::of(&secret, Salt::fresh(&chance)).unwrap();
+        ClientSecret::new(text, &secret, hash, NOW, *expires)
+    };
+    Principal {
+        secrets: secrets.iter().map(made).collect(),
+        ..Principal::new(client_id, &format!("o-{client_id}"), "somebody", NOW)
+    }
+}
+
+fn assignment(name: &str, who: &str, role: &str, scope: &str) -> RoleAssignment {
+    RoleAssignment {
+        name: name.into(),
+        scope: scope.into(),
+        principal_id: who.into(),
+        role: role.into(),
+        description: None,
+        created: NOW,
+        created_by: "me".into(),
+    }
+}
+
+fn entry(at: Timestamp, principal: &str, status: u16) -> Entry {
+    Entry {
+        at,
+        principal: principal.into(),
+        object_id: None,
+        address: None,
+        action: "Microsoft.EventGrid/topics/write".into(),
+        scope: format!("{GROUP}/providers/Microsoft.EventGrid/topics/t"),
+        status,
+        code: None,
+        correlation_id: "c".into(),
+        command: None,
+        request: None,
+    }
+}
+
+#[tokio::test]
+async fn either_secret_signs_in_until_it_expires_also_after_a_restart() {
+    let world = World::start();
+    let later = NOW + Duration::from_secs(60);
+    let app = principal("App", &[("first", None), ("second", Some(later))]);
+    world.grid.put_principal(app).await.unwrap();
+    let world = world.restart().await;
+    // The second round is answered from memory, and no less strictly.
+    for _ in 0..2 {
+        let tried = async |secret: &str, now| {
+            let offered = Secret::new(secret);
+            let signed_in = world.grid.sign_in("APP", &offered, now).await;
+            signed_in.map(|principal| principal.object_id.clone())
+        };
+        assert_eq!(tried("first", later).await.unwrap(), "o-App");
+        assert_eq!(tried("second", NOW).await.unwrap(), "o-App");
+        assert_eq!(tried("second", later).await, Err(SignInError::Expired));
+        assert_eq!(tried("third", NOW).await, Err(SignInError::WrongSecret));
+    }
+    let nobody = world.grid.sign_in("nobody", &Secret::new("x"), NOW).await;
+    assert_eq!(nobody.unwrap_err(), SignInError::Unknown);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_taken_away_opens_nothing_any_more() {
+    let world = World::start();
+    let app = principal("app", &[("first", None), ("second", None)]);
+    world.grid.put_principal(app.clone()).await.unwrap();
+    let first = Secret::new("first");
+    world.grid.sign_in("app", &first, NOW).await.unwrap();
+    let mut less = app;
+    less.secrets.remove(0);
+    world.grid.put_principal(less).await.unwrap();
+    let tried = world.grid.sign_in("app", &first, NOW).await;
+    assert_eq!(tried.unwrap_err(), SignInError::WrongSecret);
+}
+
+#[tokio::test]
+async fn those_who_try_many_secrets_wait_and_then_are_turned_away_but_not_who_is_known() {
+    let world = World::start();
+    let app = principal("app", &[("right", None)]);
+    world.grid.put_principal(app).await.unwrap();
+    let right = Secret::new("right");
+    world.grid.sign_in("app", &right, NOW).await.unwrap();
+    let guesses = (0..40).map(|number| {
+        let grid = world.grid.clone();
+        tokio::spawn(async move {
+            let guess = Secret::new(format!("guess {number}"));
+            grid.sign_in("app", &guess, NOW).await.unwrap_err()
+        })
+    });
+    let guesses: Vec<_> = guesses.collect();
+    tokio::task::yield_now().await;
+    world.grid.sign_in("app", &right, NOW).await.unwrap();
+    let mut turned_away = 0;
+    for guess in guesses {
+        match guess.await.unwrap() {
+            SignInError::Busy => turned_away += 1,
+            other => assert_eq!(other, SignInError::WrongSecret),
+        }
+    }
+    assert!(turned_away > 0);
+}
+
+#[tokio::test]
+async fn a_third_secret_and_another_s_object_id_are_refused() {
+    let world = World::start();
+    let three = principal("a", &[("1", None), ("2", None), ("3", None)]);
+    let refused = world.grid.put_principal(three).await;
+    assert!(matches!(refused, Err(ManageError::Invalid(_))));
+    world.grid.put_principal(principal("a", &[])).await.unwrap();
+    let mut other = principal("b", &[]);
+    other.object_id = "O-A".into();
+    let refused = world.grid.put_principal(other).await;
+    assert!(matches!(refused, Err(ManageError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn another_principal_of_the_same_name_is_not_opened_by_the_credentials_of_the_first() {
+    let world = World::start();
+    let proof = || Proof::Federated {
+        issuer: "https://ci.example".into(),
+        subject: "repo".into(),
+        audiences: Vec::new(),
+        keys: serde_json::Value::Null,
+    };
+    for who in ["app", "app2"] {
+        world.grid.put_principal(principal(who, &[])).await.unwrap();
+        let put = world.grid.put_credential(who, "ci", proof());
+        put.await.unwrap();
+    }
+    assert!(world.grid.delete_principal("APP").await.unwrap());
+    assert!(world.grid.credentials_of("app").is_empty());
+    let world = world.restart().await;
+    world
+        .grid
+        .put_principal(principal("app", &[]))
+        .await
+        .unwrap();
+    assert!(world.grid.credentials_of("app").is_empty());
+    assert_eq!(world.grid.credentials_of("app2").len(), 1);
+}
+
+#[tokio::test]
+async fn a_role_counts_where_it_was_assigned_and_below_and_after_a_restart() {
+    let world = World::start();
+    world.grid.put_principal(principal("a", &[])).await.unwrap();
+    let reader = assignment("n1", "o-a", READER.id, GROUP);
+    world.grid.assign_role(reader.clone()).await.unwrap();
+    let world = world.restart().await;
+    let may = |action: &str, scope: &str| world.grid.may("O-A", Plane::Management, action, scope);
+    let topic = format!("{GROUP}/providers/Microsoft.EventGrid/topics/t");
+    assert!(may(READ, &topic) && may(READ, GROUP));
+    assert!(!may(READ, "/") && !may(READ, &format!("{GROUP}2")));
+    assert!(!may("Microsoft.EventGrid/topics/write", &topic));
+    assert!(!world.grid.may("o-b", Plane::Management, READ, &topic));
+
+    let again = world.grid.assign_role(reader).await.unwrap();
+    assert_eq!(again.name, "n1");
+    let gone = world.grid.unassign_role("N1").await.unwrap();
+    assert_eq!(gone.unwrap().role, READER.id);
+    assert!(!may(READ, &topic));
+    assert!(world.grid.unassign_role("n1").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_assignment_is_made_once_cannot_be_changed_and_needs_somebody_and_a_role() {
+    let world = World::start();
+    world.grid.put_principal(principal("a", &[])).await.unwrap();
+    let shouted = GROUP.to_uppercase();
+    let assign = async |name, who, role, scope| {
+        let wanted = assignment(name, who, role, scope);
+        world.grid.assign_role(wanted).await
+    };
+    assign("n1", "o-a", READER.id, GROUP).await.unwrap();
+    let twice = assign("n2", "O-A", READER.id, &shouted).await;
+    assert!(matches!(twice, Err(AssignError::Exists(one)) if one.name == "n1"));
+    let changed = assign("N1", "o-a", CONTRIBUTOR.id, GROUP).await;
+    assert!(matches!(changed, Err(AssignError::Different)));
+    let nobody = assign("n3", "a", READER.id, GROUP).await;
+    assert!(matches!(nobody, Err(AssignError::NoPrincipal(_))));
+    for (role, scope) in [("none", GROUP), (READER.id, "nowhere")] {
+        let wrong = assign("n4", "o-a", role, scope).await;
+        let is_invalid = matches!(wrong, Err(AssignError::Refused(ManageError::Invalid(_))));
+        assert!(is_invalid, "{role} {scope}");
+    }
+}
+
+#[tokio::test]
+async fn roles_go_with_their_principal_and_with_what_they_were_assigned_at() {
+    let world = World::start();
+    for (who, name, scope) in [
+        ("a", "n1", "/subscriptions/sub"),
+        ("b", "n2", GROUP),
+        ("b", "n3", "/subscriptions/sub"),
+    ] {
+        world.grid.put_principal(principal(who, &[])).await.unwrap();
+        let wanted = assignment(name, &format!("o-{who}"), READER.id, scope);
+        world.grid.assign_role(wanted).await.unwrap();
+    }
+    world.grid.forget_roles_at(GROUP).await.unwrap();
+    assert!(world.grid.delete_principal("A").await.unwrap());
+    assert!(!world.grid.delete_principal("A").await.unwrap());
+    let world = world.restart().await;
+    let left = world.grid.role_assignments();
+    let names: Vec<_> = left.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["n3"]);
+}
+
+#[tokio::test]
+async fn the_audit_log_is_read_from_the_newest_in_pages_and_by_filters() {
+    let world = World::start();
+    for number in 0..5_u16 {
+        let at = NOW + Duration::from_secs(u64::from(number));
+        let who = if number % 2 == 0 { "Even" } else { "odd" };
+        let row = entry(at, who, 200 + 101 * number);
+        world.grid.write_audit(row).await.unwrap();
+    }
+    let world = world.restart().await;
+    let rows = |query: AuditQuery| {
+        let query = AuditQuery { limit: 10, ..query };
+        let page = world.grid.audit(&query).unwrap();
+        let statuses = page.rows.into_iter().map(|(_, row)| row.status);
+        statuses.collect::<Vec<_>>()
+    };
+    assert_eq!(rows(AuditQuery::default()), [604, 503, 402, 301, 200]);
+    let even = AuditQuery {
+        principal: Some("even".into()),
+        ..AuditQuery::default()
+    };
+    assert_eq!(rows(even), [604, 402, 200]);
+    let done = AuditQuery {
+        refused: Some(false),
+        scope: Some(GROUP.to_uppercase()),
+        action: Some("TOPICS/".into()),
+        ..AuditQuery::default()
+    };
+    assert_eq!(rows(done), [301, 200]);
+    let between = AuditQuery {
+        since: Some(NOW + Duration::from_secs(1)),
+        until: Some(NOW + Duration::from_secs(3)),
+        ..AuditQuery::default()
+    };
+    assert_eq!(rows(between), [402, 301]);
+
+    let mut query = AuditQuery {
+        limit: 2,
+        ..AuditQuery::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = world.grid.audit(&query).unwrap();
+        seen.extend(page.rows.iter().map(|(_, row)| row.status));
+        match page.next {
+            Some(next) => query.before = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [604, 503, 402, 301, 200]);
+}
+
+#[tokio::test]
+async fn rows_of_the_audit_log_go_when_they_are_old() {
+    let world = World::start();
+    world
+        .grid
+        .write_audit(entry(NOW, "old", 200))
+        .await
+        .unwrap();
+    let edge = NOW + audit::KEPT;
+    let before = NOW + (audit::KEPT - Duration::from_secs(1));
+    for at in [before, edge] {
+        world.grid.write_audit(entry(at, "new", 200)).await.unwrap();
+    }
+    let query = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let left = world.grid.audit(&query).unwrap().rows;
+    let who: Vec<_> = left.iter().map(|(_, row)| row.principal.as_str()).collect();
+    assert_eq!(who, ["new", "new"]);
+}
+
+#[tokio::test]
+async fn who_is_refused_without_end_does_not_push_out_what_others_did() {
+    let world = World::start();
+    let minute = Duration::from_secs(60);
+    for at in [NOW, NOW + minute] {
+        for _ in 0..100 {
+            let refused = entry(at, "nobody", 403);
+            world.grid.write_audit(refused).await.unwrap();
+        }
+        world
+            .grid
+            .write_audit(entry(at, "owner", 201))
+            .await
+            .unwrap();
+    }
+    let query = AuditQuery {
+        limit: 1_000,
+        ..AuditQuery::default()
+    };
+    let rows = world.grid.audit(&query).unwrap().rows;
+    let done = rows.iter().filter(|(_, row)| row.status == 201).count();
+    assert_eq!((done, rows.len()), (2, 2 + 2 * 60));
+}
