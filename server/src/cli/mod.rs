@@ -4,6 +4,7 @@
 //! to the standard error stream, and ends with a documented number. Documented in docs/cli.md.
 
 mod apply;
+mod audit;
 mod clock;
 mod config;
 mod dead_letter;
@@ -14,9 +15,11 @@ mod events;
 mod examples;
 mod fault;
 mod import;
+mod principal;
 mod render;
 mod replay;
 mod resources;
+mod role;
 mod serve;
 mod sms;
 mod try_filter;
@@ -132,6 +135,14 @@ enum Command {
     /// See and move on the clock of a server in the development profile
     #[command(subcommand)]
     Clock(clock::Command),
+    /// Make and delete the principals that sign in
+    #[command(subcommand)]
+    Principal(principal::Command),
+    /// Decide who may do what
+    #[command(subcommand)]
+    Role(role::Command),
+    /// See who did what, when
+    Audit(audit::Arguments),
     /// Check that everything is as it should be, and say what to do when it is not
     Doctor,
     /// Print every setting with its default and explanation
@@ -251,6 +262,9 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::DeadLetter(command) => on_one_core(dead_letter::run(command, &config, output)),
         Command::Fault(command) => on_one_core(fault::run(command, &config, output)),
         Command::Clock(command) => on_one_core(clock::run(command, &config, output)),
+        Command::Principal(command) => on_one_core(principal::run(command, &config, output)),
+        Command::Role(command) => on_one_core(role::run(command, &config, output)),
+        Command::Audit(arguments) => on_one_core(audit::run(&arguments, &config, output)),
         Command::Doctor => on_one_core(doctor::run(&config, output)),
         Command::Config => {
             config::run();

@@ -6,6 +6,8 @@ mod apply_at_start;
 #[path = "../../../grid/tests/handlers/azurite.rs"]
 #[expect(dead_code, reason = "queues are tested in `grid`")]
 mod azurite;
+
+mod access;
 mod chat;
 mod cli;
 mod clock;
