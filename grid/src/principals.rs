@@ -1,8 +1,8 @@
 //! Principals: the applications that may sign in.
 //!
-//! Promise: of a secret only a slow hash is kept. Secrets are tried one at a time, away from the threads that serve, with
-//! a bounded number waiting: whoever tries many keeps one core busy at most, and does not keep out an application whose
-//! secret was accepted before, because that one is recognised without a slow hash.
+//! Promise: of a secret only a hash is kept. A secret that somebody chose has a slow one: those are tried one at a time,
+//! away from the threads that serve, with a bounded number waiting. Whoever tries many keeps one core busy at most, and
+//! does not keep out an application whose secret was accepted before, because that one is recognised without it.
 //! Not here: tokens (`api`), what a principal may do (`roles`), how a secret is hashed (`secret_hash`).
 
 use std::collections::HashMap;
@@ -27,7 +27,10 @@ pub const MOST_PRINCIPALS: usize = 1_000;
 /// How many secrets a principal has at most: two, so that one can be exchanged for another without a gap.
 pub const MOST_SECRETS: usize = 2;
 
-/// How many sign-ins wait for their turn at most; at 20 ms each the last of them waits for a third of a second.
+/// What the secret is called that a configuration gives: there is one, however often it is changed.
+pub const SECRET_OF_CONFIGURATION: &str = "configuration";
+
+/// How many sign-ins wait for their turn at most; at 0.1 s each the last of them waits for under two seconds.
 const MOST_WAITING: usize = 16;
 
 /// How many accepted secrets are recognised quickly, some 150 bytes each.
@@ -83,7 +86,7 @@ struct Stored {
 impl From<Stored> for Principal {
     fn from(stored: Stored) -> Self {
         let first = stored.secret.map(|hash| ClientSecret {
-            id: "1".to_owned(),
+            id: SECRET_OF_CONFIGURATION.to_owned(),
             hint: String::new(),
             hash,
             created: stored.created,
@@ -248,9 +251,12 @@ impl Grid {
     ) -> Result<Arc<Principal>, SignInError> {
         let principal = self.principal(client_id).ok_or(SignInError::Unknown)?;
         let sign_ins = &self.0.sign_ins;
-        let known = |one: &&ClientSecret| sign_ins.recognises(&one.hash, offered);
-        let fitting = match principal.secrets.iter().find(known) {
-            Some(known) => known.clone(),
+        let fits_at_once = |one: &&ClientSecret| match one.hash.is_slow() {
+            true => sign_ins.recognises(&one.hash, offered),
+            false => one.hash.accepts(offered),
+        };
+        let fitting = match principal.secrets.iter().find(fits_at_once) {
+            Some(fitting) => fitting.clone(),
             None => self.try_slowly(&principal, offered).await?,
         };
         if !fitting.is_good_at(now) {
@@ -264,6 +270,9 @@ impl Grid {
         principal: &Arc<Principal>,
         offered: &Secret,
     ) -> Result<ClientSecret, SignInError> {
+        if !principal.secrets.iter().any(|one| one.hash.is_slow()) {
+            return Err(SignInError::WrongSecret);
+        }
         let sign_ins = &self.0.sign_ins;
         let waits = sign_ins
             .waiting
@@ -272,8 +281,8 @@ impl Grid {
         let turn = sign_ins.turn.acquire().await;
         let (known, tried) = (Arc::clone(principal), offered.clone());
         let found = tokio::task::spawn_blocking(move || {
-            let mut secrets = known.secrets.iter();
-            secrets.find(|one| one.hash.accepts(&tried)).cloned()
+            let mut slow = known.secrets.iter().filter(|one| one.hash.is_slow());
+            slow.find(|one| one.hash.accepts(&tried)).cloned()
         });
         let found = found.await.unwrap_or_default();
         drop((turn, waits));

@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use gridpost_comms::Comms;
 use gridpost_comms::resources::ServiceSpec;
 use gridpost_grid::Grid;
-use gridpost_grid::principals::{ClientSecret, MOST_SECRETS, Principal, Salt, SecretHash};
+use gridpost_grid::principals::{
+    ClientSecret, MOST_SECRETS, Principal, SECRET_OF_CONFIGURATION, Salt, SecretHash,
+};
 use gridpost_grid::roles::{AssignError, ROOT, RoleAssignment};
 use gridpost_model::role::{DATA_SENDER, OWNER};
 use gridpost_model::{PhoneNumber, ResourceId, Secret, Timestamp};
@@ -19,9 +21,6 @@ use gridpost_model::{PhoneNumber, ResourceId, Secret, Timestamp};
 use crate::assembly::Sources;
 use crate::config::{Config, Profile};
 use crate::credentials::{CLIENT, COMMUNICATION_RESOURCE, Credentials, NUMBER, RESOURCE_GROUP};
-
-/// What the secret is called that a configuration gives: there is one, however often it is changed.
-const SECRET: &str = "configuration";
 
 /// Makes what is missing.
 ///
@@ -42,8 +41,13 @@ pub async fn provision(
     if let Some((client_id, file)) = given {
         let text = fs::read_to_string(file)
             .with_context(|| format!("reading the secret of {client_id} in {}", file.display()))?;
-        let secret = Secret::new(text.trim());
-        owner(grid, (client_id, "of the configuration"), secret, sources).await?;
+        let given = Given {
+            client_id,
+            display_name: "of the configuration",
+            secret: Secret::new(text.trim()),
+            is_chosen: true,
+        };
+        owner(grid, given, sources).await?;
     }
     if config.profile == Profile::Development {
         let credentials = Credentials::load_or_make(data, &*sources.chance)?;
@@ -54,25 +58,29 @@ pub async fn provision(
     Ok(())
 }
 
-/// A principal with this secret, who may do everything.
-async fn owner(
-    grid: &Grid,
-    (client_id, display_name): (&str, &str),
+/// A principal with its secret.
+struct Given<'a> {
+    client_id: &'a str,
+    display_name: &'a str,
     secret: Secret,
-    sources: &Sources,
-) -> anyhow::Result<()> {
+    /// By a person, so that it may be one that can be guessed.
+    is_chosen: bool,
+}
+
+/// A principal with this secret, who may do everything.
+async fn owner(grid: &Grid, given: Given<'_>, sources: &Sources) -> anyhow::Result<()> {
     let now = sources.clock.now();
     // What is left to chance is drawn before anything is waited for, in an order that a seed replays.
     let salt = Salt::fresh(&*sources.chance);
     let names = [OWNER, DATA_SENDER].map(|role| (role, sources.chance.uuid()));
+    let client_id = given.client_id;
     let known = grid.principal(client_id);
     let principal = known.map_or_else(
-        || Principal::new(client_id, client_id, display_name, now),
+        || Principal::new(client_id, client_id, given.display_name, now),
         |known| (*known).clone(),
     );
     let object_id = principal.object_id.clone();
-    let changed = tokio::task::spawn_blocking(move || with_secret(principal, &secret, salt, now));
-    if let Some(principal) = changed.await.context("hashing a secret")?? {
+    if let Some(principal) = with_secret(principal, &given, salt, now) {
         grid.put_principal(principal).await?;
     }
     for (role, name) in names {
@@ -96,21 +104,27 @@ async fn owner(
 /// The principal with this secret in place of the one it was given before; `None` when nothing has to be changed.
 fn with_secret(
     mut principal: Principal,
-    secret: &Secret,
+    given: &Given<'_>,
     salt: Salt,
     now: Timestamp,
-) -> anyhow::Result<Option<Principal>> {
-    let is_it = |one: &ClientSecret| !one.hash.is_outdated() && one.hash.accepts(secret);
-    if principal.secrets.iter().any(is_it) {
-        return Ok(None);
+) -> Option<Principal> {
+    let is_given = |one: &ClientSecret| one.id == SECRET_OF_CONFIGURATION;
+    let known = principal.secrets.iter().find(|one| is_given(one));
+    let is_kept = |one: &ClientSecret| {
+        one.hash.is_slow() == given.is_chosen && one.hash.accepts(&given.secret)
+    };
+    if known.is_some_and(is_kept) {
+        return None;
     }
-    let hash = SecretHash::of(secret, salt).context("there is no memory to hash a secret")?;
-    let is_older = |one: &ClientSecret| one.id == SECRET || one.hash.is_outdated();
-    principal.secrets.retain(|one| !is_older(one));
+    let hash = match given.is_chosen {
+        true => SecretHash::of_chosen(&given.secret, salt),
+        false => SecretHash::of_random(&given.secret, salt),
+    };
+    principal.secrets.retain(|one| !is_given(one));
     principal.secrets.truncate(MOST_SECRETS - 1);
-    let given = ClientSecret::new(SECRET, secret, hash, now, None);
+    let given = ClientSecret::new(SECRET_OF_CONFIGURATION, &given.secret, hash, now, None);
     principal.secrets.push(given);
-    Ok(Some(principal))
+    Some(principal)
 }
 
 async fn development_identities(
@@ -125,8 +139,12 @@ async fn development_identities(
     let (signed, grouped, made) = tokio::join!(
         owner(
             grid,
-            (&credentials.client_id, "development"),
-            credentials.client_secret,
+            Given {
+                client_id: &credentials.client_id,
+                display_name: "development",
+                secret: credentials.client_secret,
+                is_chosen: false,
+            },
             sources
         ),
         resource_group(grid),

@@ -119,7 +119,7 @@ pub(super) async fn post(State(parts): State<Shared>, body: Bytes) -> Result<Res
     }
     let (client_id, object_id) = (parts.chance.uuid(), parts.chance.uuid());
     let now = parts.clock.now();
-    let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref()).await?;
+    let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref())?;
     let mut principal = Principal::new(&client_id, &object_id, &asked.display_name, now);
     principal.secrets.push(kept);
     let principal = put(&parts, principal).await?;
@@ -150,7 +150,7 @@ pub(super) async fn post_secret(
         false => read_json(&body)?,
     };
     found(&parts, &id)?;
-    let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref()).await?;
+    let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref())?;
     // What was changed while the secret was hashed stays changed.
     let mut principal = (*found(&parts, &id)?).clone();
     principal.secrets.push(kept);
@@ -189,7 +189,7 @@ async fn put(parts: &Parts, principal: Principal) -> Result<Arc<Principal>, Prob
     })
 }
 
-async fn make_secret(
+fn make_secret(
     parts: &Parts,
     expires_in: Option<&Span>,
 ) -> Result<(Secret, ClientSecret), Problem> {
@@ -199,17 +199,9 @@ async fn make_secret(
     let mut bytes = [0; SECRET_BYTES];
     parts.chance.fill(&mut bytes);
     let secret = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(bytes));
-    let (id, salt) = (parts.chance.uuid(), Salt::fresh(&*parts.chance));
-    let (now, hashed) = (parts.clock.now(), secret.clone());
-    let kept = tokio::task::spawn_blocking(move || {
-        let hash = SecretHash::of(&hashed, salt)?;
-        Some(ClientSecret::new(&id, &hashed, hash, now, expires))
-    });
-    let kept = kept.await.ok().flatten();
-    let kept = kept.ok_or_else(|| {
-        let message = "There is no memory to hash a secret at this moment.";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
-    })?;
+    let hash = SecretHash::of_random(&secret, Salt::fresh(&*parts.chance));
+    let (id, now) = (parts.chance.uuid(), parts.clock.now());
+    let kept = ClientSecret::new(&id, &secret, hash, now, expires);
     Ok((secret, kept))
 }
 

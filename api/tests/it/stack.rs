@@ -1,6 +1,6 @@
 //! Everything below the socket, on a clock that the tests turn.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -194,17 +194,10 @@ impl Stack {
 
     /// Makes a principal that signs in with `open sesame` and holds these roles, each at its scope.
     pub(crate) async fn introduce(&self, client_id: &str, roles: &[(&Role, &str)]) {
-        // Hashing is slow, and all have the same secret.
-        static HASH: LazyLock<SecretHash> = LazyLock::new(|| {
-            SecretHash::of(
-                &Secret::new("open sesame"),
-                Salt::fresh(&SeededChance::new(3)),
-            )
-            .unwrap()
-        });
         let now = self.clock.now();
         let secret = Secret::new("open sesame");
-        let secret = ClientSecret::new("1", &secret, HASH.clone(), now, None);
+        let hash = SecretHash::of_random(&secret, Salt::fresh(&SeededChance::new(3)));
+        let secret = ClientSecret::new("1", &secret, hash, now, None);
         let principal = Principal {
             secrets: vec![secret],
             ..Principal::new(client_id, client_id, "somebody", now)

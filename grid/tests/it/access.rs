@@ -21,7 +21,7 @@ fn principal(client_id: &str, secrets: &[(&str, Option<Timestamp>)]) -> Principa
     let chance = SeededChance::new(9);
     let made = |(text, expires): &(&str, Option<Timestamp>)| {
         let secret = Secret::new(*text);
-        let hash = SecretHash::of(&secret, Salt::fresh(&chance)).unwrap();
+        let hash = SecretHash::of_chosen(&secret, Salt::fresh(&chance));
         ClientSecret::new(text, &secret, hash, NOW, *expires)
     };
     Principal {
