@@ -1,11 +1,11 @@
 # What the examples share: a server, a phone number, az, and a handset that texts. Each `run` sources this file.
 #
 # Promise: everything that is started here is ended with the example, on Ctrl-C too, and every wait has an end.
-# A server that runs already is used if GRIDPOST_URL is set (`eval "$(gridpost env --az)"` sets it), with its own
-# communication resource and number; all it keeps of the example is what the texts have caused.
 # Not here: the webhooks, and what they do with a text.
 #
-#   run [--once] [TEXT]      --once: end after one text, and print as JSON what has become of it
+#   run [--once] [TEXT]   --once: end when all is shown, and print as JSON what has become of the text
+#   GRIDPOST_URL          use the server that runs there, with its own communication resource and number, and leave nothing
+#                         but what the texts have caused; `eval "$(gridpost env)"` sets this and what else is needed
 
 set -euo pipefail
 
@@ -67,7 +67,7 @@ trap 'exit 130' INT TERM
 until_it_is() {
   local what=$1 deadline=$((SECONDS + patience_seconds))
   shift
-  until "$@" 2>/dev/null; do
+  until "$@" 2>"$folder/last-try.log"; do
     ((SECONDS < deadline)) || fail "$patience_seconds s have passed, and it is not so: $what"
     sleep 0.1
   done
