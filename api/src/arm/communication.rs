@@ -123,7 +123,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
         let message = "The property 'dataLocation' is required.";
         Refusal::invalid_field("properties.dataLocation", message)
     })?;
-    require_domains(call, body.properties.linked_domains.as_deref())?;
+    require_domains(call, &id, body.properties.linked_domains.as_deref())?;
     let spec = ServiceSpec {
         location: body.location.unwrap_or_else(|| "global".to_owned()),
         data_location,
@@ -142,7 +142,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
 
 async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     let body: ServiceBody = call.body()?;
-    require_domains(call, body.properties.linked_domains.as_deref())?;
+    require_domains(call, id, body.properties.linked_domains.as_deref())?;
     let patch = ServicePatch {
         tags: body.tags,
         disable_local_auth: body.properties.disable_local_auth,
@@ -152,9 +152,21 @@ async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     ok(shown(&*call.parts.comms.patch_resource(id, patch).await?))
 }
 
-/// Mail is sent from domains that exist and were verified.
-fn require_domains(call: &Call<'_>, linked: Option<&[String]>) -> Result<(), Refusal> {
+/// Mail is sent from domains that exist and were verified. Linking one lends its name to the resource, so that it needs a
+/// say in the domain, which may lie in another group; leaving it linked does not.
+fn require_domains(
+    call: &Call<'_>,
+    id: &ResourceId,
+    linked: Option<&[String]>,
+) -> Result<(), Refusal> {
+    let before = call.parts.comms.resource(id);
+    let before = before
+        .map(|service| service.linked_domains.clone())
+        .unwrap_or_default();
     for id in linked.unwrap_or_default() {
+        if !before.iter().any(|one| one.eq_ignore_ascii_case(id)) {
+            call.require("Microsoft.Communication/emailServices/domains/write", id)?;
+        }
         let domain = id.parse().ok().and_then(|id| call.parts.comms.mail(&id));
         let is_domain = |one: &MailResource| MailKind::of(&one.id) == Some(MailKind::Domain);
         if !domain.is_some_and(|one| is_domain(&one) && email_body::is_verified(&one)) {

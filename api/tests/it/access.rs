@@ -262,6 +262,39 @@ async fn a_system_topic_needs_a_say_in_its_source_too() {
 }
 
 #[tokio::test]
+async fn linking_a_domain_needs_a_say_in_it_and_leaving_it_linked_does_not() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    manager
+        .put("/resourceGroups/mail", json!({"location": "local"}))
+        .await;
+    let mail = "/resourceGroups/mail/providers/Microsoft.Communication/emailServices/mail";
+    let body = json!({"location": "global", "properties": {"dataLocation": "Europe"}});
+    manager.put(mail, body).await;
+    let domain = format!("{mail}/domains/AzureManagedDomain");
+    let body = json!({"location": "global", "properties": {"domainManagement": "AzureManaged"}});
+    let domain = manager.put(&domain, body).await["id"].clone();
+
+    let dev = resource_id("dev");
+    stack.introduce("app", &[(CONTRIBUTOR, dev.as_str())]).await;
+    let token = stack.token_as("app", "https://management.azure.com/.default");
+    let app = Manager {
+        stack: &stack,
+        token: token.await,
+    };
+    let dev = format!("/{dev}");
+    let link = json!({"properties": {"linkedDomains": [domain]}});
+    let refused = app.ask("PATCH", &dev, link.clone()).await.json_of(403);
+    let said = refused["error"]["message"].as_str().unwrap();
+    assert!(
+        said.contains("'Microsoft.Communication/emailServices/domains/write' over scope"),
+        "{said}"
+    );
+    manager.ask("PATCH", &dev, link.clone()).await.json_of(200);
+    app.ask("PATCH", &dev, link).await.json_of(200);
+}
+
+#[tokio::test]
 async fn who_holds_no_role_sees_no_subscription() {
     let stack = Stack::start().await;
     stack.introduce("app", &[]).await;
