@@ -9,8 +9,14 @@
 
 set -euo pipefail
 
+# The comment that opens a file: what it is about.
+opening() { sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$1"; }
+
 once=
-if [ "${1:-}" = --once ]; then once=yes; shift; fi
+case ${1:-} in
+  --once) once=yes; shift ;;
+  -*) opening "$0"; opening "${BASH_SOURCE[0]}" | sed -n '/^  /p'; exit 0 ;;
+esac
 text=${1:-Where is my parcel?}
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -48,7 +54,7 @@ at_the_end() { endings+=("$*"); }
 
 end() {
   local status=$? ending
-  trap '' INT TERM
+  trap '' INT TERM HUP
   for ((ending = ${#endings[@]} - 1; ending >= 0; ending--)); do
     eval "${endings[ending]}" || say "could not be undone: ${endings[ending]}"
   done
@@ -56,12 +62,12 @@ end() {
     kill "${processes[@]}" 2>/dev/null || true
     wait "${processes[@]}" 2>/dev/null || true
   fi
-  if [ "$status" != 0 ] && [ "$status" != 130 ]; then tail -n 20 "$folder"/*.log >&2 || true; fi
+  if [ "$status" != 0 ] && [ "$status" != 130 ]; then tail -n 20 "$folder"/*.log >&2 2>/dev/null || true; fi
   rm -rf "$folder"
   exit "$status"
 }
 trap end EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
 
 # Waits until a command succeeds: `until_it_is "the webhook listens" grep -q listening file`.
 until_it_is() {
