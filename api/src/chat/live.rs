@@ -29,8 +29,6 @@ use crate::communication::Refusal;
 use crate::routes::Routes;
 use socket::WaitingRoom;
 
-pub(super) use socket::say;
-
 /// How often we show that we are there, when nothing happens: below the minute after which proxies give up.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -64,41 +62,33 @@ pub(super) struct Feed {
 }
 
 /// What comes next.
+#[derive(Debug)]
 pub(super) enum Beat {
     /// Something happened.
     Event(Arc<Event>),
-    /// Nothing happened for a while.
+    /// It is time to show that we are there.
     SignOfLife,
-    /// It is over.
-    Over(Over),
-}
-
-/// Why it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Expired,
-    Revoked,
-    TooSlow,
+    /// There is nothing more to hear.
+    Ended(End),
+    /// The server closes.
     Closing,
 }
 
-impl Over {
-    pub(super) const fn code(self) -> &'static str {
-        match self {
-            Self::Expired => "TokenExpired",
-            Self::Revoked => "TokenRevoked",
-            Self::TooSlow => "TooSlow",
-            Self::Closing => "ServerClosing",
-        }
-    }
+/// The code and the words for a server that closes.
+const CLOSING: (&str, &str) = ("ServerClosing", "The server is closing.");
 
-    pub(super) const fn message(self) -> &'static str {
-        match self {
-            Self::Expired => "The token has expired.",
-            Self::Revoked => "The token was revoked, or its user is gone.",
-            Self::TooSlow => "Events came faster than they were read. List what was missed.",
-            Self::Closing => "The server is closing.",
-        }
+/// The code and the words of an end.
+const fn told(end: End) -> (&'static str, &'static str) {
+    match end {
+        End::Expired => ("TokenExpired", "The token has expired."),
+        End::Revoked => (
+            "TokenRevoked",
+            "The token was revoked, or its user is gone.",
+        ),
+        End::TooSlow => (
+            "TooSlow",
+            "Events came faster than they were read. List what was missed.",
+        ),
     }
 }
 
@@ -126,24 +116,14 @@ impl Feed {
         tokio::select! {
             heard = self.listening.next() => match heard {
                 Heard::Event(event) => Beat::Event(event),
-                Heard::End(end) => Beat::Over(end.into()),
+                Heard::End(end) => Beat::Ended(end),
             },
-            () = self.parts.closing.begun() => Beat::Over(Over::Closing),
+            () = self.parts.closing.begun() => Beat::Closing,
             () = self.parts.clock.doze_until(self.quiet_until) => {
                 self.quiet_until = self.parts.clock.now() + SIGN_OF_LIFE;
                 // A revocation whose news were lost with its client is noticed here at the latest.
-                self.listening.check().map_or_else(|end| Beat::Over(end.into()), |()| Beat::SignOfLife)
+                self.listening.check().map_or_else(Beat::Ended, |()| Beat::SignOfLife)
             }
-        }
-    }
-}
-
-impl From<End> for Over {
-    fn from(end: End) -> Self {
-        match end {
-            End::Expired => Self::Expired,
-            End::Revoked => Self::Revoked,
-            End::TooSlow => Self::TooSlow,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Source: reference communication-services 7.
 
 mod body;
+mod line;
 mod live;
 mod messages;
 mod page;

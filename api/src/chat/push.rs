@@ -11,19 +11,20 @@ mod sessions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json};
+use gridpost_comms::chat::live::End;
 use gridpost_comms::identity::User;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::live::{Beat, Feed, Over, say};
+use super::line::{Farewell, Line, Turn};
+use super::live::Feed;
 use crate::auth::user_token::{UserCall, unauthorized};
 use crate::communication::Refusal;
 use crate::origin::{Place, base_url};
@@ -43,9 +44,6 @@ const SILENCE_SECONDS: u32 = 85;
 
 /// The largest packet: the answer to a notification has some 300 bytes.
 const LARGEST: usize = 64 * 1024;
-
-/// How long a client that was told that it is over may take to leave.
-const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// All of it.
 pub(super) fn routes() -> Routes {
@@ -146,64 +144,42 @@ async fn connect(
     Ok(upgrade
         .max_message_size(LARGEST)
         .max_frame_size(LARGEST)
-        .on_upgrade(async move |mut socket| {
-            let Err(end) = Box::pin(talk(&parts, &mut socket, feed)).await;
-            leave(&parts, socket, end).await;
-            drop(place);
+        .on_upgrade(async move |socket| {
+            let mut line = Line::new(&parts, place, socket);
+            let Err(farewell) = Box::pin(talk(&parts, &mut line, feed)).await;
+            line.close(last_words(farewell)).await;
         }))
 }
 
-/// Why it is over.
-enum End {
-    Over(Over),
-    /// The client left, or is silent.
-    Gone,
-}
-
-async fn talk(parts: &Parts, socket: &mut WebSocket, mut feed: Feed) -> Result<Infallible, End> {
+async fn talk(parts: &Parts, line: &mut Line, mut feed: Feed) -> Result<Infallible, Farewell> {
     let connected = json!({"dur": "0", "ttl": left(parts, feed.user()).to_string()});
-    tell(parts, socket, packet::CONNECT.into()).await?;
-    tell(
-        parts,
-        socket,
-        packet::event("trouter.connected", &connected),
-    )
-    .await?;
-    let (mut number, mut answered) = (0_u64, true);
+    line.say(packet(packet::CONNECT)).await?;
+    line.say(packet(packet::event("trouter.connected", &connected)))
+        .await?;
+    let mut number = 0_u64;
     loop {
-        tokio::select! {
-            beat = feed.next() => match beat {
-                Beat::Event(event) => {
-                    if let Some(body) = payload::of(&event, &feed.user().id) {
-                        number += 1;
-                        tell(parts, socket, notification(number, &body)).await?;
-                    }
-                }
-                Beat::SignOfLife if answered => {
-                    answered = false;
-                    tell(parts, socket, packet::HEARTBEAT.into()).await?;
-                }
-                Beat::SignOfLife => return Err(End::Gone),
-                Beat::Over(over) => return Err(End::Over(over)),
-            },
-            received = socket.recv() => {
-                answered = true;
-                match received {
-                    Some(Ok(Message::Text(text))) => match Packet::read(&text) {
-                        Some(Packet::Event { acknowledge: Some(event) }) => {
-                            tell(parts, socket, packet::acknowledgement(event)).await?;
-                        }
-                        Some(Packet::Event { .. } | Packet::Other) => (),
-                        Some(Packet::Disconnect) | None => return Err(End::Gone),
-                    },
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => (),
-                    Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => {
-                        return Err(End::Gone);
-                    }
+        match line.turn(feed.next()).await? {
+            Turn::Event(event) => {
+                if let Some(body) = payload::of(&event, &feed.user().id) {
+                    number += 1;
+                    line.say(packet(notification(number, &body))).await?;
                 }
             }
+            Turn::Words(words) => match Packet::read(&words) {
+                Some(Packet::Event {
+                    acknowledge: Some(event),
+                }) => line.say(packet(packet::acknowledgement(event))).await?,
+                Some(Packet::Event { .. } | Packet::Other) => (),
+                Some(Packet::Disconnect) => return Err(Farewell::Gone),
+                None => return Err(Farewell::NotUnderstood),
+            },
+            Turn::SignOfLife => line.say(packet(packet::HEARTBEAT)).await?,
         }
     }
+}
+
+fn packet(text: impl Into<Utf8Bytes>) -> Message {
+    Message::Text(text.into())
 }
 
 /// A notification is a request that the client answers.
@@ -217,30 +193,13 @@ fn notification(number: u64, body: &Value) -> String {
     }))
 }
 
-async fn tell(parts: &Parts, socket: &mut WebSocket, text: String) -> Result<(), End> {
-    let message = Message::Text(text.into());
-    say(parts, socket, message).await.map_err(|_| End::Gone)
-}
-
-/// Tells the client why it is over, so that it comes back with another token or to another server.
-async fn leave(parts: &Parts, mut socket: WebSocket, end: End) {
-    let End::Over(over) = end else { return };
-    let last = match over {
-        Over::Expired | Over::Revoked => packet::UNAUTHORIZED,
-        Over::TooSlow | Over::Closing => packet::DISCONNECT,
+/// Tells the client why it is over, so that it comes back with another token or to another server. Whoever broke the
+/// rules, or is not there, is told nothing.
+fn last_words(farewell: Farewell) -> Vec<Message> {
+    let last = match farewell {
+        Farewell::Ended(End::Expired | End::Revoked) => packet::UNAUTHORIZED,
+        Farewell::Ended(End::TooSlow) | Farewell::Closing => packet::DISCONNECT,
+        _ => return Vec::new(),
     };
-    let within = match over {
-        Over::Closing => Duration::from_secs(1),
-        _ => LEAVES_WITHIN,
-    };
-    let left = async {
-        let last = Message::Text(last.into());
-        if socket.send(last).await.is_ok() && socket.send(Message::Close(None)).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    tokio::select! {
-        () = left => (),
-        () = parts.clock.doze_until(parts.clock.now() + within) => (),
-    }
+    vec![packet(last), Message::Close(None)]
 }

@@ -362,6 +362,26 @@ async fn a_user_has_so_many_lines_and_no_more() {
 }
 
 #[tokio::test]
+async fn whoever_showed_no_token_takes_up_room_until_it_is_gone() {
+    let world = World::start().await;
+    let mut strangers = Vec::new();
+    for _ in 0..128 {
+        let mut stranger = world.dial(None).await.unwrap();
+        stranger.tell("hello").await;
+        strangers.push(stranger);
+    }
+    // Told that it is over, but not gone: none of them has read it.
+    world.settle().await;
+    let refused = world.dial(None).await;
+    let Err(Error::Http(response)) = refused.map(|_| ()) else {
+        panic!("there was room for one more")
+    };
+    assert_eq!(response.status(), 429);
+    world.advance(seconds(5)).await;
+    world.dial(None).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_closes_says_so_and_waits_for_nobody() {
     let mut world = World::start().await;
     let alice = world.somebody().await;

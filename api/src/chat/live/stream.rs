@@ -10,7 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use http::request::Parts as Head;
 use serde_json::json;
 
-use super::{Beat, Feed, Over, Ready};
+use super::{Beat, CLOSING, Feed, Ready, told};
 use crate::Shared;
 use crate::auth::user_token::authenticate;
 use crate::communication::Refusal;
@@ -32,14 +32,15 @@ fn lines(feed: Feed) -> impl Stream<Item = Result<Line, Infallible>> {
                 .event("event")
                 .data(String::from_utf8_lossy(&event.json)),
             Beat::SignOfLife => Line::default().comment(""),
-            Beat::Over(over) => return Some((end(over), None)),
+            Beat::Ended(why) => return Some((end(told(why)), None)),
+            Beat::Closing => return Some((end(CLOSING), None)),
         };
         Some((line, Some(feed)))
     });
     stream::once(async { ready }).chain(rest).map(Ok)
 }
 
-fn end(over: Over) -> Line {
-    let data = json!({"code": over.code(), "message": over.message()});
+fn end((code, message): (&str, &str)) -> Line {
+    let data = json!({"code": code, "message": message});
     Line::default().event("end").data(data.to_string())
 }
