@@ -210,6 +210,12 @@ pub trait Clock: Send + Sync + 'static {
         self.now()
     }
 
+    /// Ends after so long by the clocks of others: how long a peer may take passes as it does for the peer, however
+    /// this clock is moved by hand. What it is compared with is `wall`.
+    fn linger(&self, span: Duration) -> Sleep {
+        self.doze_until(self.now() + span)
+    }
+
     /// What moves this clock on by hand, when it can be moved.
     fn hands(&self) -> Option<&dyn Hands> {
         None

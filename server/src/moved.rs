@@ -168,6 +168,10 @@ impl Clock for MovedClock {
         self.0.machine.now()
     }
 
+    fn linger(&self, span: Duration) -> Sleep {
+        self.0.machine.linger(span)
+    }
+
     fn hands(&self) -> Option<&dyn Hands> {
         Some(&*self.0)
     }
@@ -489,6 +493,22 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(poll().is_ready());
         assert!(hands.is_noticed());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_others_waits_as_long_as_they_do_however_the_clock_is_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = movable(folder.path());
+        let mut linger = clock.linger(seconds(5));
+        let mut poll = || {
+            linger
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+        };
+        assert!(poll().is_pending());
+        jump(&*clock, seconds(60));
+        assert!(clock.hands().unwrap().is_noticed());
+        assert!(poll().is_pending());
     }
 
     #[tokio::test]

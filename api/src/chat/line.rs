@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
 use gridpost_comms::chat::live::{End, NotHeard};
 use gridpost_model::{Clock, Event};
 
@@ -94,7 +94,7 @@ where
         tokio::select! {
             biased;
             said = self.socket.send(message) => said.map_err(|_| Farewell::Gone),
-            () = clock.doze_until(clock.now() + TAKEN_WITHIN) => Err(Farewell::Gone),
+            () = clock.linger(TAKEN_WITHIN) => Err(Farewell::Gone),
             () = self.closing.begun() => Err(Farewell::Gone),
         }
     }
@@ -104,7 +104,7 @@ where
     /// # Errors
     /// It does not, or the server closes.
     pub(super) async fn words(&mut self, within: Duration) -> Result<Utf8Bytes, Farewell> {
-        let deadline = self.clock.doze_until(self.clock.now() + within);
+        let deadline = self.clock.linger(within);
         let words = async {
             loop {
                 if let Some(words) = understood(self.socket.next().await)? {
@@ -142,7 +142,14 @@ where
                         self.answered = false;
                         Ok(Turn::SignOfLife)
                     }
-                    Beat::SignOfLife => Err(Farewell::Silent),
+                    // What answers the last one may have come while we were speaking.
+                    Beat::SignOfLife => match self.socket.next().now_or_never() {
+                        Some(received) => {
+                            let words = understood(received)?;
+                            Ok(words.map_or(Turn::SignOfLife, Turn::Words))
+                        }
+                        None => Err(Farewell::Silent),
+                    },
                     Beat::Ended(end) => Err(Farewell::Ended(end)),
                     Beat::Closing => Err(Farewell::Closing),
                 },
@@ -158,10 +165,10 @@ where
         let clock = &*self.clock;
         let patience = async {
             tokio::select! {
-                () = clock.doze_until(clock.now() + LEAVES_WITHIN) => return,
+                () = clock.linger(LEAVES_WITHIN) => return,
                 () = self.closing.begun() => (),
             }
-            clock.doze_until(clock.now() + LAST_WORDS_WITHIN).await;
+            clock.linger(LAST_WORDS_WITHIN).await;
         };
         let heard = async {
             for words in last_words {
@@ -197,7 +204,6 @@ mod tests {
     use std::task::{Context, Poll};
 
     use bytes::Bytes;
-    use futures_util::FutureExt as _;
     use gridpost_model::Timestamp;
     use gridpost_sim::VirtualClock;
 
@@ -284,6 +290,18 @@ mod tests {
         }
         let last = line.turn(sign_of_life()).now_or_never().unwrap();
         assert!(matches!(last, Ok(Turn::SignOfLife)), "{last:?}");
+    }
+
+    #[test]
+    fn an_answer_that_came_while_we_spoke_is_heard() {
+        // Whether the answer or the moment is looked at first is left to chance.
+        for _ in 0..64 {
+            let (mut line, _) = line();
+            line.turn(sign_of_life()).now_or_never().unwrap().unwrap();
+            line.socket.received.push_back(Message::Pong(Bytes::new()));
+            let next = line.turn(sign_of_life()).now_or_never().unwrap();
+            assert!(matches!(next, Ok(Turn::SignOfLife)), "{next:?}");
+        }
     }
 
     #[test]

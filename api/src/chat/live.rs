@@ -29,7 +29,8 @@ use crate::communication::Refusal;
 use crate::routes::Routes;
 use socket::WaitingRoom;
 
-/// How often we show that we are there, when nothing happens: below the minute after which proxies give up.
+/// How often we show that we are there, and look whether the other side is, whatever else is said: below the minute after
+/// which proxies give up. Being told something is no answer, so events do not put it off.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// `/chat/live`.
@@ -58,7 +59,7 @@ async fn listen(
 pub(super) struct Feed {
     parts: Shared,
     listening: Listening,
-    quiet_until: Timestamp,
+    next_sign: Timestamp,
 }
 
 /// What comes next.
@@ -97,7 +98,7 @@ impl Feed {
     pub(super) fn open(parts: &Shared, user: User) -> Result<Self, NotHeard> {
         Ok(Self {
             listening: parts.comms.listen(user)?,
-            quiet_until: parts.clock.now() + SIGN_OF_LIFE,
+            next_sign: parts.clock.wall() + SIGN_OF_LIFE,
             parts: Arc::clone(parts),
         })
     }
@@ -113,14 +114,15 @@ impl Feed {
 
     /// Can be given up at any moment; nothing is lost by it.
     pub(super) async fn next(&mut self) -> Beat {
+        let clock = &*self.parts.clock;
         tokio::select! {
             heard = self.listening.next() => match heard {
                 Heard::Event(event) => Beat::Event(event),
                 Heard::End(end) => Beat::Ended(end),
             },
             () = self.parts.closing.begun() => Beat::Closing,
-            () = self.parts.clock.doze_until(self.quiet_until) => {
-                self.quiet_until = self.parts.clock.now() + SIGN_OF_LIFE;
+            () = clock.linger(self.next_sign.since(clock.wall())) => {
+                self.next_sign = clock.wall() + SIGN_OF_LIFE;
                 // A revocation whose news were lost with its client is noticed here at the latest.
                 self.listening.check().map_or_else(Beat::Ended, |()| Beat::SignOfLife)
             }

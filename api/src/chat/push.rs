@@ -105,7 +105,7 @@ async fn handshake(
     head: Head,
 ) -> Result<Response, Refusal> {
     let user = user_of(&parts, &head.headers)?;
-    let session = sessions.open(user, parts.clock.now(), &*parts.chance);
+    let session = sessions.open(user, parts.clock.wall(), &*parts.chance);
     let session = session.ok_or_else(|| {
         let message = "Too many connections are being made at this moment.";
         Refusal::new(
@@ -138,7 +138,7 @@ async fn connect(
     head: Head,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refusal> {
-    let user = sessions.take(&session, parts.clock.now());
+    let user = sessions.take(&session, parts.clock.wall());
     let feed = Feed::open(&parts, user.ok_or_else(unauthorized)?)?;
     let place = head.extensions.get::<Place>().cloned();
     Ok(upgrade

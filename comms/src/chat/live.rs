@@ -159,7 +159,7 @@ impl Listening {
         let left = self.user.expires.since(clock.wall());
         tokio::select! {
             () = self.ear.changed() => (),
-            () = clock.doze_until(clock.now() + left) => (),
+            () = clock.linger(left) => (),
         }
     }
 

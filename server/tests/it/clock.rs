@@ -33,7 +33,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 

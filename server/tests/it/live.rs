@@ -1,6 +1,7 @@
 //! `GET /chat/live`: what users hear of their threads, and how it ends.
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use gridpost::assembly::Server;
 use gridpost::client::trusting;
 use gridpost::credentials::COMMUNICATION_RESOURCE;
 use gridpost_comms::chat::{Candidate, Draft, Edit, NewThread, ThreadChange};
@@ -12,6 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::clock::Machine;
 use crate::world::{World, seconds};
 
 /// What takes longer than this does not come.
@@ -32,9 +34,9 @@ impl Somebody {
     }
 }
 
-impl World {
-    pub(crate) async fn somebody(&self) -> Somebody {
-        let comms = self.server().comms();
+impl Somebody {
+    async fn at(server: &Server) -> Self {
+        let comms = server.comms();
         let service = comms
             .resource(&COMMUNICATION_RESOURCE.parse().unwrap())
             .unwrap();
@@ -48,7 +50,13 @@ impl World {
         let made = comms.create_identity(&service, wish).await.unwrap();
         let token = made.token.unwrap().text.reveal().to_owned();
         let user = comms.user_of(&token).unwrap();
-        Somebody { user, token }
+        Self { user, token }
+    }
+}
+
+impl World {
+    pub(crate) async fn somebody(&self) -> Somebody {
+        Somebody::at(self.server()).await
     }
 
     /// A thread of these two.
@@ -307,6 +315,27 @@ async fn whoever_does_not_answer_is_let_go() {
     world.advance(seconds(61)).await;
     assert_eq!(line.closed().await, (1008, "Silent".into()));
     world.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moving_the_clock_on_cuts_nobody_off() {
+    let machine = Machine::start().await;
+    let alice = Somebody::at(&machine.server).await;
+    let address = machine.server.running().address;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let url = format!("ws://{address}/chat/live");
+    let authorization = format!("Bearer {}", alice.token);
+    let mut line = Line::over(stream, &url, Some(&authorization))
+        .await
+        .unwrap();
+    assert_eq!(line.hear().await["type"], "ready");
+    // For the server hours pass in which nothing is answered, because nothing is read here meanwhile.
+    for _ in 0..3 {
+        machine.advance("PT1H").await;
+    }
+    line.say(&json!({"token": alice.token})).await;
+    assert_eq!(line.hear().await["type"], "ready");
+    machine.server.stop(seconds(5)).await;
 }
 
 #[tokio::test]
