@@ -67,6 +67,14 @@ pub fn authenticate(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal>
         let why = "there is no 'Authorization: Bearer' header";
         return Err(refused(&why));
     };
+    user(parts, token)
+}
+
+/// The user whose token this is, however it came.
+///
+/// # Errors
+/// As of [`authenticate`].
+pub fn user(parts: &Parts, token: &str) -> Result<User, Refusal> {
     parts.comms.user_of(token).map_err(not_good)
 }
 

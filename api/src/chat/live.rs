@@ -24,7 +24,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 
 use crate::Shared;
-use crate::auth::user_token::forbidden;
+use crate::auth::user_token::{forbidden, unauthorized};
 use crate::communication::Refusal;
 use crate::routes::Routes;
 use socket::WaitingRoom;
@@ -90,6 +90,10 @@ const fn told(end: End) -> (&'static str, &'static str) {
             "TooSlow",
             "Events came faster than they were read. List what was missed.",
         ),
+        End::Failing => (
+            "Failing",
+            "The server cannot read its store at this moment. Please try again.",
+        ),
     }
 }
 
@@ -108,7 +112,7 @@ impl Feed {
     }
 
     /// Goes on with a newer token of the same user.
-    pub(super) fn renew(&mut self, user: User) -> bool {
+    pub(super) fn renew(&mut self, user: User) -> Result<(), NotHeard> {
         self.listening.renew(user)
     }
 
@@ -123,8 +127,7 @@ impl Feed {
             () = self.parts.closing.begun() => Beat::Closing,
             () = clock.linger(self.next_sign.since(clock.wall())) => {
                 self.next_sign = clock.wall() + SIGN_OF_LIFE;
-                // A revocation whose news were lost with its client is noticed here at the latest.
-                self.listening.check().map_or_else(Beat::Ended, |()| Beat::SignOfLife)
+                Beat::SignOfLife
             }
         }
     }
@@ -132,8 +135,10 @@ impl Feed {
 
 impl From<NotHeard> for Refusal {
     fn from(not_heard: NotHeard) -> Self {
+        tracing::debug!("a user was not let listen: {not_heard}");
         match not_heard {
             NotHeard::Forbidden => forbidden(),
+            NotHeard::AnotherUser => unauthorized(),
             NotHeard::TooManyOfUser | NotHeard::TooMany => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "TooManyRequests",

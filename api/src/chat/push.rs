@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::line::{Farewell, Line, Turn};
 use super::live::Feed;
-use crate::auth::user_token::{UserCall, unauthorized};
+use crate::auth::user_token::{UserCall, unauthorized, user};
 use crate::communication::Refusal;
 use crate::origin::{Place, base_url};
 use crate::routes::Routes;
@@ -70,8 +70,7 @@ async fn config(State(parts): State<Shared>, head: Head, _: UserCall) -> Json<Va
 
 fn user_of(parts: &Parts, headers: &HeaderMap) -> Result<User, Refusal> {
     let token = headers.get(TOKEN).and_then(|token| token.to_str().ok());
-    let user = token.and_then(|token| parts.comms.user_of(token).ok());
-    user.ok_or_else(unauthorized)
+    user(parts, token.ok_or_else(unauthorized)?)
 }
 
 /// Seconds until a token ends.
@@ -198,7 +197,7 @@ fn notification(number: u64, body: &Value) -> String {
 fn last_words(farewell: Farewell) -> Vec<Message> {
     let last = match farewell {
         Farewell::Ended(End::Expired | End::Revoked) => packet::UNAUTHORIZED,
-        Farewell::Ended(End::TooSlow) | Farewell::Closing => packet::DISCONNECT,
+        Farewell::Ended(End::TooSlow | End::Failing) | Farewell::Closing => packet::DISCONNECT,
         _ => return Vec::new(),
     };
     vec![packet(last), Message::Close(None)]

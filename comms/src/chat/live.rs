@@ -18,7 +18,7 @@ use crate::resources::EventShape;
 use crate::{Comms, Inner};
 use hub::{Ear, Took};
 
-pub(crate) use hub::Hub;
+pub(crate) use hub::{Hub, Ring};
 pub(crate) use presence::tell_read;
 
 /// Listeners at once, of all resources: a quarter of the connections that the listener takes unless told otherwise, and
@@ -43,6 +43,9 @@ pub enum NotHeard {
     /// The token's scopes do not reach so far.
     #[error("the token is not for chat")]
     Forbidden,
+    /// The token is one of another user.
+    #[error("the token is another user's")]
+    AnotherUser,
     /// The user has as many as it may.
     #[error("A user listens at most {MOST_OF_ONE_USER} times at once.")]
     TooManyOfUser,
@@ -69,6 +72,8 @@ pub enum End {
     Revoked,
     /// The listener fell behind; what happened since is to be listed.
     TooSlow,
+    /// The store cannot be read. The token may be good.
+    Failing,
 }
 
 /// Somebody who listens, until it is dropped.
@@ -96,15 +101,25 @@ impl Comms {
     /// # Errors
     /// The token is not for chat, or too many listen.
     pub fn listen(&self, user: User) -> Result<Listening, NotHeard> {
-        if !user.may(Scope::ChatJoinLimited) {
-            return Err(NotHeard::Forbidden);
-        }
+        may_listen(&user)?;
         let ear = self.0.live.add(&user)?;
         Ok(Listening {
             comms: self.clone(),
             user,
             ear,
         })
+    }
+}
+
+/// Whether the token of a user is for listening.
+///
+/// # Errors
+/// It is not.
+pub fn may_listen(user: &User) -> Result<(), NotHeard> {
+    if user.may(Scope::ChatJoinLimited) {
+        Ok(())
+    } else {
+        Err(NotHeard::Forbidden)
     }
 }
 
@@ -132,25 +147,30 @@ impl Listening {
     }
 
     /// Whether the token is good still.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn check(&self) -> Result<(), End> {
+    fn check(&self) -> Result<(), End> {
         match self.comms.check_again(&self.user) {
             Ok(()) => Ok(()),
             Err(BadToken::Expired) => Err(End::Expired),
+            Err(BadToken::Unknown | BadToken::Revoked) => Err(End::Revoked),
             // Who cannot be looked up is not told anything either.
-            Err(BadToken::Unknown | BadToken::Revoked | BadToken::NotRead(_)) => Err(End::Revoked),
+            Err(BadToken::NotRead(error)) => {
+                tracing::warn!(%error, "a user who listens was let go, because its identity was not read: {error}");
+                Err(End::Failing)
+            }
         }
     }
 
-    /// Goes on with another token of the same user; tells whether it is one.
-    pub fn renew(&mut self, user: User) -> bool {
-        let is_same = user.id == self.user.id && user.may(Scope::ChatJoinLimited);
-        if is_same {
-            self.user = user;
+    /// Goes on with another token of the same user.
+    ///
+    /// # Errors
+    /// It is another user's, or not for chat.
+    pub fn renew(&mut self, user: User) -> Result<(), NotHeard> {
+        if user.id != self.user.id {
+            return Err(NotHeard::AnotherUser);
         }
-        is_same
+        may_listen(&user)?;
+        self.user = user;
+        Ok(())
     }
 
     /// Until there is something to look at, or the token ends.

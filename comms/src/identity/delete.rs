@@ -13,6 +13,7 @@ use super::rates::Call;
 use super::register::check_owner;
 use super::rows::{self, Identity};
 use crate::agenda::Wake;
+use crate::chat::live::Ring;
 use crate::chat::participants;
 use crate::identity::{IdentityError, UserId};
 use crate::resources::CommunicationService;
@@ -33,8 +34,7 @@ impl Comms {
     ) -> Result<(), IdentityError> {
         check_owner(service, id)?;
         self.count(Call::Delete, service)?;
-        let listener = id;
-        let id = id.clone();
+        let (id, ring) = (id.clone(), Ring::new(&self.0.live, id));
         let now = self.0.settings.clock.now();
         let mut wake = Wake::new(&self.0.agenda, service.partition());
         self.0
@@ -43,11 +43,10 @@ impl Comms {
                 if let Some(row) = txn.get(&tables::IDENTITIES, rows::key(&id))? {
                     remove(txn, &row, now, &mut wake)?;
                 }
-                Ok(wake)
+                Ok((wake, ring))
             })
             .await
             .map_err(WriteError::<StoreError>::into_inner)?;
-        self.0.live.look_again(listener);
         Ok(())
     }
 

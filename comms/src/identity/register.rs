@@ -14,6 +14,7 @@ use super::issue::{AccessToken, TokenWish};
 use super::keys::PublicKey;
 use super::rates::Call;
 use super::rows::{self, Identity, Name};
+use crate::chat::live::Ring;
 use crate::identity::{IdentityError, Scopes, UserId};
 use crate::resources::CommunicationService;
 use crate::{Comms, tables};
@@ -186,19 +187,18 @@ impl Comms {
         check_owner(service, id)?;
         self.count(Call::Revoke, service)?;
         let seal = rows::fresh_seal(&*self.0.settings.chance);
-        let listener = id;
-        let id = id.clone();
+        let (id, ring) = (id.clone(), Ring::new(&self.0.live, id));
         self.0
             .store
             .write(service.partition(), move |txn| {
                 let row: Option<Identity> = txn.get(&tables::IDENTITIES, rows::key(&id))?;
                 let mut row = row.ok_or(IdentityError::Unknown(id))?;
                 row.seal = seal;
-                Ok(txn.put(&tables::IDENTITIES, row.key(), &row)?)
+                txn.put(&tables::IDENTITIES, row.key(), &row)?;
+                Ok(ring)
             })
             .await
             .map_err(WriteError::<IdentityError>::into_inner)?;
-        self.0.live.look_again(listener);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod disconnect;
 mod events;
 mod late;
+mod live;
 mod messages;
 mod threads;
 

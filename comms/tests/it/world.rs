@@ -12,7 +12,7 @@ use gridpost_comms::{Comms, CommunicationService, RateLimits, Settings};
 use gridpost_grid::{Grid, Limits, outbound};
 use gridpost_model::{Chance, Clock as _, PhoneNumber, ResourceId, Timestamp};
 use gridpost_sim::{SeededChance, VirtualClock};
-use gridpost_store::{Options, Position, ReadLimit, Store};
+use gridpost_store::{Options, Partition, Position, ReadLimit, Store, StoreError, Txn};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) comms: Comms,
     pub(crate) handsets: Handsets,
     pub(crate) clock: VirtualClock,
-    store: Store,
+    pub(crate) store: Store,
     grid: Grid,
     folder: TempDir,
 }
@@ -136,6 +136,31 @@ impl World {
         self.settle().await;
         self.clock.turn_to(self.clock.now() + span);
         self.settle().await;
+    }
+
+    /// Keeps the writer of `dev` busy until what is returned is dropped: what a test begins meanwhile is kept after
+    /// that, in the order in which it began.
+    pub(crate) async fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, held) = std::sync::mpsc::channel();
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let (store, partition) = (self.store.clone(), Partition::of(&resource("dev")));
+        tokio::spawn(async move {
+            let hold = move |_: &mut Txn<'_>| {
+                begins.send(()).unwrap();
+                let _: Result<(), _> = held.recv();
+                Ok::<_, StoreError>(())
+            };
+            drop(store.write(partition, hold).await);
+        });
+        begun.await.unwrap();
+        release
+    }
+
+    /// Lets every task go on as far as it can without the writer.
+    pub(crate) async fn breathe(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn dev(&self) -> Arc<CommunicationService> {

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::line::{Farewell, Line, Turn};
 use super::{CLOSING, Feed, Ready, told};
-use crate::auth::user_token::authenticate;
+use crate::auth::user_token::{authenticate, user};
 use crate::communication::Refusal;
 use crate::origin::Place;
 use crate::{Parts, Shared};
@@ -102,7 +102,7 @@ async fn converse(parts: &Shared, mut line: Line, entry: Entry) {
 async fn admit(parts: &Shared, line: &mut Line) -> Result<Feed, Farewell> {
     let first = line.words(TOKEN_WITHIN).await?;
     let user = user_of(parts, &first)?;
-    Feed::open(parts, user).map_err(Farewell::NotHeard)
+    Feed::open(parts, user).map_err(refused)
 }
 
 /// What clients send.
@@ -113,8 +113,15 @@ struct TokenIn {
 
 fn user_of(parts: &Parts, words: &str) -> Result<User, Farewell> {
     let said: TokenIn = serde_json::from_str(words).map_err(|_| Farewell::NotUnderstood)?;
-    let user = parts.comms.user_of(&said.token);
-    user.map_err(|_| Farewell::Unauthorized)
+    user(parts, &said.token).map_err(|refusal| match refusal.status() {
+        StatusCode::UNAUTHORIZED => Farewell::Unauthorized,
+        _ => Farewell::Ended(End::Failing),
+    })
+}
+
+fn refused(why: NotHeard) -> Farewell {
+    tracing::debug!("a user was not let listen: {why}");
+    Farewell::NotHeard(why)
 }
 
 /// Tells what happens until it is over.
@@ -128,9 +135,7 @@ async fn talk(parts: &Parts, line: &mut Line, mut feed: Feed) -> Result<Infallib
                 line.say(Message::Text(told.into())).await?;
             }
             Turn::Words(words) => {
-                if !feed.renew(user_of(parts, &words)?) {
-                    return Err(Farewell::Unauthorized);
-                }
+                feed.renew(user_of(parts, &words)?).map_err(refused)?;
                 line.say(ready(&feed)).await?;
             }
             Turn::SignOfLife => line.say(Message::Ping(Bytes::new())).await?,
@@ -147,8 +152,11 @@ fn last_words(farewell: Farewell) -> Vec<Message> {
     let (code, reason) = match farewell {
         Farewell::Closing => (1001, CLOSING.0),
         Farewell::Ended(end @ End::TooSlow) => (4008, told(end).0),
-        Farewell::Ended(end) => (4001, told(end).0),
-        Farewell::Unauthorized => (4001, "Unauthorized"),
+        Farewell::Ended(end @ End::Failing) => (1011, told(end).0),
+        Farewell::Ended(end @ (End::Expired | End::Revoked)) => (4001, told(end).0),
+        Farewell::Unauthorized | Farewell::NotHeard(NotHeard::AnotherUser) => {
+            (4001, "Unauthorized")
+        }
         Farewell::NotHeard(NotHeard::Forbidden) => (4003, "Forbidden"),
         Farewell::NotHeard(NotHeard::TooManyOfUser | NotHeard::TooMany) => {
             (4029, "TooManyRequests")

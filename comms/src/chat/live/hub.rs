@@ -122,7 +122,7 @@ impl Hub {
     }
 
     /// Lets a user's listeners see whether their tokens are good still.
-    pub(crate) fn look_again(&self, user: &UserId) {
+    fn look_again(&self, user: &UserId) {
         if let Some(of_user) = self.by_user.read().get(user.as_str()) {
             of_user.iter().for_each(|ear| ear.changed.notify_one());
         }
@@ -133,6 +133,29 @@ impl Hub {
         let by_user = self.by_user.read();
         let all = by_user.values().flatten();
         all.for_each(|ear| ear.changed.notify_one());
+    }
+}
+
+/// Part of what a transaction returns that ends tokens: when it is dropped, whoever listens with one looks again.
+///
+/// A caller that hung up never sees its `Committed` value, but the store drops it after the commit all the same.
+pub(crate) struct Ring {
+    hub: Arc<Hub>,
+    user: UserId,
+}
+
+impl Ring {
+    pub(crate) fn new(hub: &Arc<Hub>, user: &UserId) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            user: user.clone(),
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.hub.look_again(&self.user);
     }
 }
 
