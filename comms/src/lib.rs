@@ -135,6 +135,7 @@ impl Comms {
     /// Stops taking up due work and waits for what is under way. What remains is taken up at the next start.
     pub async fn close(&self) {
         self.0.agenda.close().await;
+        chat::disconnect::keep_the_rest(&self.0).await;
     }
 }
 

@@ -168,13 +168,7 @@ fn work(
             }
             Ok(())
         }
-        Work::Disconnect { resource, user } => {
-            let Some(service) = inner.service_of(&resource) else {
-                return Ok(());
-            };
-            let mut scene = Scene::new(txn, inner, &service, now, wake);
-            disconnect::settle(&mut scene, &user, due.at)
-        }
+        Work::Disconnect { user, .. } => Ok(disconnect::settle(txn, inner, &user, due.at)?),
         Work::Forget {
             resource,
             user,

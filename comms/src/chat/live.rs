@@ -196,8 +196,11 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if self.comms.0.live.remove(&self.user.id, &self.ear) {
-            self.comms.user_disconnected(&self.user);
-        }
+        let inner = &self.comms.0;
+        let now = inner.settings.clock.now();
+        inner.live.remove(&self.user.id, &self.ear, || {
+            inner.departures.note(&self.user, now);
+            inner.agenda.note(self.user.resource.partition(), now);
+        });
     }
 }

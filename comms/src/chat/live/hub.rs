@@ -90,21 +90,20 @@ impl Hub {
         Ok(ear)
     }
 
-    /// Lets a listener go; tells whether it was its user's last.
-    pub(super) fn remove(&self, user: &UserId, ear: &Arc<Ear>) -> bool {
+    /// Lets a listener go. When it was its user's last, does this before anybody can see it.
+    pub(super) fn remove(&self, user: &UserId, ear: &Arc<Ear>, when_last: impl FnOnce()) {
         let mut by_user = self.by_user.write();
         let Some(of_user) = by_user.get_mut(user.as_str()) else {
-            return false;
+            return;
         };
         let before = of_user.len();
         of_user.retain(|one| !Arc::ptr_eq(one, ear));
         self.listeners
             .fetch_sub(before - of_user.len(), Ordering::AcqRel);
-        let was_last = of_user.is_empty();
-        if was_last {
+        if of_user.is_empty() {
             by_user.remove(user.as_str());
+            when_last();
         }
-        was_last
     }
 
     /// Whether anybody listens for the user.

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use gridpost_comms::identity::{Scopes, User};
+use gridpost_model::Clock as _;
+use gridpost_store::{Partition, Scan, Table};
 
 use super::users;
 use crate::world::{World, resource};
@@ -79,6 +81,64 @@ async fn a_departure_outlives_a_kill_and_goes_with_its_resource() {
     world.comms.delete_resource(&resource("dev")).await.unwrap();
     world.advance(seconds(30)).await;
     assert!(gone(&world).is_empty());
+}
+
+#[tokio::test]
+async fn whoever_listened_when_a_resource_was_deleted_leaves_nothing_behind() {
+    #[derive(serde::Deserialize)]
+    struct Away {
+        #[serde(rename = "gone")]
+        _gone: gridpost_model::Timestamp,
+    }
+    const AWAY: Table<Away> = Table::new(88, "chat_away");
+    let world = World::start().await;
+    let all = users(&world, 2).await;
+    let partition = Partition::of(&resource("dev"));
+    let away = || {
+        let rows = world.store.snapshot().scan(&AWAY, partition, Scan::all());
+        rows.unwrap().len()
+    };
+    drop(world.comms.listen(all[0].clone()).unwrap());
+    world.settle().await;
+    assert_eq!(away(), 1);
+    let listening = world.comms.listen(all[1].clone()).unwrap();
+    world.comms.delete_resource(&resource("dev")).await.unwrap();
+    drop(listening);
+    world.advance(seconds(60)).await;
+    assert_eq!(away(), 0);
+    assert!(gone(&world).is_empty());
+}
+
+#[tokio::test]
+async fn whoever_leaves_when_the_services_close_is_told_of_after_the_restart() {
+    let world = World::start().await;
+    let bob = users(&world, 1).await.remove(0);
+    world.settle().await;
+    drop(world.comms.listen(bob.clone()).unwrap());
+    let next = world.restart().await;
+    next.advance(seconds(30)).await;
+    assert_eq!(gone(&next), [bob.id.to_string()]);
+}
+
+#[tokio::test]
+async fn whoever_leaves_again_while_its_first_departure_is_judged_is_gone_a_grace_later() {
+    let world = World::start().await;
+    let bob = users(&world, 1).await.remove(0);
+    let listen = || world.comms.listen(bob.clone()).unwrap();
+    drop(listen());
+    world.settle().await;
+    // The judgement is on its way, and waits for the writer.
+    let held = world.hold().await;
+    world.clock.turn_to(world.clock.now() + seconds(30));
+    world.breathe().await;
+    drop(listen());
+    drop(held);
+    world.settle().await;
+    assert!(gone(&world).is_empty());
+    world.advance(seconds(29)).await;
+    assert!(gone(&world).is_empty());
+    world.advance(seconds(1)).await;
+    assert_eq!(gone(&world).len(), 1);
 }
 
 #[tokio::test]
