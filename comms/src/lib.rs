@@ -1,4 +1,5 @@
-//! What communication services do: the resources, the numbers they own, SMS, identities and chat.
+//! What communication services do: the resources, the numbers they own, SMS, identities, chat, and the resources around
+//! email.
 //!
 //! Promise: a change of state and the events it causes are staged in one transaction; work that is due later is
 //! durable and survives a restart.
@@ -49,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) grid: Grid,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) settings: Settings,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) mail: mail::Mail,
     pub(crate) agenda: Arc<Agenda>,
     pub(crate) metrics: Counters,
@@ -96,7 +97,8 @@ impl Comms {
         carrier: Arc<dyn Carrier>,
         settings: Settings,
     ) -> Result<Self, OpenError> {
-        let registry = Registry::load(&store, &settings.host_name)?;
+        let registry = Arc::new(Registry::load(&store, &settings.host_name)?);
+        let (live, hints) = chat::live::Hub::new(Arc::clone(&registry));
         let mail = mail::Mail::load(&store)?;
         let identity_keys = identity::keys::Keys::load(&store)?;
         let agenda = Arc::new(Agenda::default());
@@ -113,7 +115,7 @@ impl Comms {
             agenda,
             metrics,
             identity_keys,
-            live: Arc::default(),
+            live,
             departures: Departures::default(),
             rates,
             managing,
@@ -122,7 +124,7 @@ impl Comms {
         inner
             .carrier
             .start(CarrierInbox::new(Arc::downgrade(&inner)));
-        chat::live::start(&inner);
+        chat::live::start(&inner, hints);
         agenda::start(&inner);
         Ok(Self(inner))
     }

@@ -14,6 +14,7 @@ use crate::numbers::Assignment;
 use crate::resources::CommunicationService;
 use crate::tables;
 
+#[derive(Default)]
 pub(crate) struct Registry {
     services: RwLock<Services>,
     numbers: RwLock<HashMap<PhoneNumber, Assignment>>,

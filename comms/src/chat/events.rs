@@ -16,6 +16,7 @@ use gridpost_model::{Event, Timestamp};
 
 use crate::EventShape;
 use crate::chat::announce::{Announcement, What};
+use crate::chat::message::ReadReceipt;
 use crate::chat::person::Person;
 use crate::identity::UserId;
 
@@ -40,6 +41,12 @@ const OF_THREAD_UPDATED: &str = "Microsoft.Communication.ChatThreadPropertiesUpd
 const THREAD_PARTICIPANT_ADDED: &str = "Microsoft.Communication.ChatThreadParticipantAdded";
 const THREAD_PARTICIPANT_REMOVED: &str = "Microsoft.Communication.ChatThreadParticipantRemoved";
 const TYPING_IN_THREAD: &str = "Microsoft.Communication.ChatTypingIndicatorReceivedInThread";
+
+/// What all of them begin with.
+const CHAT: &str = "Microsoft.Communication.Chat";
+
+/// Ours: the service has no such event, and no subscription hears of it.
+const READ_RECEIPT: &str = "Gridpost.ChatReadReceiptReceived";
 
 /// Not of a thread: of a user.
 const USER_DISCONNECTED: &str = "Microsoft.Communication.UserDisconnected";
@@ -195,6 +202,55 @@ pub(crate) fn user_disconnected(
         data: &data::Disconnected::from(user),
     };
     Event::event_grid(&new, now)
+}
+
+/// That a member has read up to a message. The same in every shape. `topic` is the resource it is of.
+pub(crate) fn read_receipt(
+    topic: &Arc<str>,
+    thread: &str,
+    receipt: &ReadReceipt,
+    id: &str,
+) -> Result<Event, NotAnEvent> {
+    let new = NewEvent {
+        id,
+        topic,
+        subject: &format!("thread/{thread}/sender/{}", receipt.reader),
+        event_type: READ_RECEIPT,
+        event_time: &receipt.at.to_string(),
+        data_version: DATA_VERSION,
+        data: &data::Read::new(thread, receipt),
+    };
+    Event::event_grid(&new, receipt.at)
+}
+
+/// Whom an event is for, if it is one of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Audience<'a> {
+    /// A user, by its raw id.
+    User(&'a str),
+    /// Whoever is in the thread, but the one who is typing.
+    Thread { thread: &'a str, actor: UserId },
+}
+
+/// Whom an event is for: what [`subject`] wrote, read back. `None`: it is not told to users. A stranger's event may look
+/// like ours, so what is read here proves nothing.
+pub(crate) fn audience(event: &Event) -> Option<Audience<'_>> {
+    let subject = &*event.subject;
+    if &*event.event_type == TYPING_IN_THREAD {
+        let (thread, actor) = subject.strip_prefix("thread/")?.rsplit_once("/sender/")?;
+        let actor = actor.parse().ok()?;
+        return Some(Audience::Thread { thread, actor });
+    }
+    if !event.event_type.starts_with(CHAT) {
+        return None;
+    }
+    let (_, recipient) = subject.rsplit_once("/recipient/")?;
+    Some(Audience::User(recipient))
+}
+
+/// Whether it tells of somebody coming or going in the words of 2020; in `current` it has a twin in today's.
+pub(crate) fn is_of_2020(event: &Event) -> bool {
+    [MEMBER_ADDED, MEMBER_REMOVED].contains(&&*event.event_type)
 }
 
 /// `thread/{thread}/{what}/{who}`, and `/recipient/{user}` when it is for a user.

@@ -1,7 +1,7 @@
 //! Chat as it happens, for users who listen.
 //!
-//! Promise: a listener is told what concerns its user once that is kept, in the order it was kept, and nothing after
-//! its token ended. Nobody waits for a slow listener: it is let go, and must list what it missed. While nobody listens,
+//! Promise: a listener is told what concerns its user once that is kept, and nothing after its token ended; events come
+//! in the order they were kept. Nobody waits for a slow listener: it is let go, and must list what it missed. While nobody listens,
 //! the change of a thread costs what it cost before.
 //! Not here: sockets and streams (`api`), what the events say (`events`).
 
@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use gridpost_grid::tap::Tap;
 use gridpost_model::Event;
+use tokio::sync::mpsc;
 
 use crate::identity::{BadToken, Scope, User};
-use crate::resources::EventShape;
 use crate::{Comms, Inner};
 use hub::{Ear, Took};
 
 pub(crate) use hub::{Hub, Ring};
-pub(crate) use presence::tell_read;
+pub(crate) use presence::{Hint, Telling};
 
 /// Listeners at once, of all resources: a quarter of the connections that the listener takes unless told otherwise, and
 /// with all of them behind, a gibibyte of waiting events.
@@ -34,8 +34,8 @@ pub const MOST_WAITING: usize = 256;
 /// Bytes of them: some thirty of the longest messages, so that listeners who sleep do not fill the memory.
 pub const MOST_WAITING_BYTES: usize = 1 << 20;
 
-/// What only subscriptions hear that name it: in today's shape each has a twin of another name.
-const TWINS: &str = "Microsoft.Communication.ChatMember";
+/// Typing and receipts whose recipients are still to be looked up: far more than a second brings.
+const MOST_HINTS: usize = 1_024;
 
 /// Why nobody can listen now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,8 +90,9 @@ impl std::fmt::Debug for Listening {
 }
 
 /// Lets the hub hear of what is kept.
-pub(crate) fn start(inner: &Arc<Inner>) {
-    inner.live.settle_in(inner);
+pub(crate) fn start(inner: &Arc<Inner>, hints: mpsc::Receiver<Hint>) {
+    let task = presence::tell_all(Arc::downgrade(inner), hints);
+    (inner.settings.spawn)("typing and receipts", Box::pin(task));
     inner.grid.tap(Arc::clone(&inner.live) as Arc<dyn Tap>);
 }
 
@@ -138,7 +139,6 @@ impl Listening {
                 return Heard::End(end);
             }
             match took {
-                Took::Event(event) if self.is_twin(&event) => (),
                 Took::Event(event) => return Heard::Event(event),
                 Took::FellBehind => return Heard::End(End::TooSlow),
                 Took::Nothing => self.wait().await,
@@ -181,16 +181,6 @@ impl Listening {
             () = self.ear.changed() => (),
             () = clock.linger(left) => (),
         }
-    }
-
-    fn is_twin(&self, event: &Event) -> bool {
-        event.event_type.starts_with(TWINS)
-            && self
-                .comms
-                .0
-                .registry
-                .service_with(self.user.id.resource())
-                .is_some_and(|service| service.event_shape() == EventShape::Current)
     }
 }
 

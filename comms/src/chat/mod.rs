@@ -106,6 +106,17 @@ impl Chat<'_> {
         &self,
         change: impl FnOnce(&mut Scene<'_, '_>, &UserId) -> Result<T, ChatError> + Send + 'static,
     ) -> Result<T, ChatError> {
+        let answer = self.keep(change).await?;
+        // Kept; but whoever talks faster than webhooks listen must not bury us.
+        self.inner.grid.pace(&self.service.id).await;
+        Ok(answer)
+    }
+
+    /// The same for a change without events.
+    async fn keep<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Scene<'_, '_>, &UserId) -> Result<T, ChatError> + Send + 'static,
+    ) -> Result<T, ChatError> {
         let inner = Arc::clone(self.inner);
         let service = Arc::clone(self.service);
         let user = self.user.clone();
@@ -126,8 +137,6 @@ impl Chat<'_> {
             .await
             .map_err(WriteError::<ChatError>::into_inner)?;
         let (answer, _wake) = done.into_inner();
-        // Kept; but whoever talks faster than webhooks listen must not bury us.
-        self.inner.grid.pace(&self.service.id).await;
         Ok(answer)
     }
 }

@@ -7,7 +7,7 @@ use gridpost_store::Scan;
 
 use crate::chat::announce::What;
 use crate::chat::error::ChatError;
-use crate::chat::live;
+use crate::chat::live::Telling;
 use crate::chat::message::ReadReceipt;
 use crate::chat::participants::page_of;
 use crate::chat::rates::Call;
@@ -49,9 +49,8 @@ impl Chat<'_> {
     pub async fn read(&self, thread: &str, message: u64) -> Result<(), ChatError> {
         self.may(Act::TakePart)?;
         self.count_member(Call::SendReceipt, thread)?;
-        let in_thread = thread;
         let thread = thread.to_owned();
-        let new = self.change(move |scene, user| {
+        self.keep(move |scene, user| {
             let resource = scene.resource();
             let (found, member) = thread_of(scene.txn, resource, &thread, user)?;
             check_size(&found)?;
@@ -71,11 +70,10 @@ impl Chat<'_> {
                 at: scene.now,
             };
             scene.txn.put(&tables::READ_RECEIPTS, key, &receipt)?;
-            Ok(Some(receipt))
-        });
-        if let Some(receipt) = new.await? {
-            live::tell_read(self.inner, self.service, in_thread, &receipt);
-        }
+            let telling = Telling::of(scene.inner, scene.service, &thread, &receipt)?;
+            Ok(Some(telling))
+        })
+        .await?;
         Ok(())
     }
 

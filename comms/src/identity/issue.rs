@@ -1,6 +1,7 @@
 //! Handing out tokens.
 //!
-//! Promise: no token outlives 24 hours, and none is handed out for an identity that does not exist.
+//! Promise: no token outlives 24 hours, and none is handed out that was revoked, or whose identity was deleted,
+//! before it was made.
 //! Source: reference communication-services 3.2 and 5.
 
 use std::sync::Arc;
@@ -103,10 +104,20 @@ impl Comms {
         scopes: Scopes,
         expires: Timestamp,
     ) -> Result<AccessToken, IdentityError> {
-        let (subject, seal) = (identity.id.in_token(), Some(identity.seal.clone()));
-        let token = self.sign(service, subject, scopes, seal, expires).await?;
-        self.note_token(service, identity).await;
-        Ok(token)
+        let subject = identity.id.in_token();
+        let mut seal = identity.seal.clone();
+        loop {
+            let token = self
+                .sign(service, subject, scopes, Some(seal.clone()), expires)
+                .await?;
+            self.note_token(service, identity).await;
+            // Another round only when its tokens were revoked meanwhile: this one would be dead when it is handed out.
+            let now = self.identity_of(service, &identity.id)?;
+            if now.seal == seal {
+                return Ok(token);
+            }
+            seal = now.seal;
+        }
     }
 
     /// Issues a token for a Teams user, who is nobody's identity here: `8:orgid:` and the object's GUID.

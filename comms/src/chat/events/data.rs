@@ -11,6 +11,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::{Notice, Reader};
 use crate::chat::announce::{Announcement, Said, What};
+use crate::chat::message::ReadReceipt;
 use crate::chat::person::{Identifier, Person};
 use crate::chat::thread::of_millis;
 use crate::identity::UserId;
@@ -286,6 +287,27 @@ impl<'a> From<&'a UserId> for Disconnected<'a> {
     fn from(user: &'a UserId) -> Self {
         Self {
             user_communication_identifier: user.into(),
+        }
+    }
+}
+
+/// What `ChatReadReceiptReceived` says.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Read<'a> {
+    chat_message_id: String,
+    read_on: String,
+    sender_communication_identifier: Identifier<'a>,
+    thread_id: &'a str,
+}
+
+impl<'a> Read<'a> {
+    pub(super) fn new(thread: &'a str, receipt: &'a ReadReceipt) -> Self {
+        Self {
+            chat_message_id: receipt.message.to_string(),
+            read_on: receipt.at.to_string(),
+            sender_communication_identifier: (&receipt.reader).into(),
+            thread_id: thread,
         }
     }
 }

@@ -347,3 +347,44 @@ fn section_6_a_user_that_is_gone_is_told_of_as_in_the_sample() {
     assert_eq!(value(&event), sample);
     insta::assert_json_snapshot!("UserDisconnected", value(&event));
 }
+
+#[test]
+fn a_receipt_tells_who_has_read_up_to_where() {
+    let receipt = ReadReceipt {
+        reader: BOB.parse().unwrap(),
+        message: 1_795_312_075_000,
+        at: "2024-05-06T07:08:09Z".parse().unwrap(),
+    };
+    let id = "831e1650-001e-001b-66ab-eeb76e069631";
+    let event = read_receipt(&TOPIC.into(), "19:x@thread.v2", &receipt, id).unwrap();
+    insta::assert_json_snapshot!("ChatReadReceiptReceived", value(&event));
+}
+
+#[test]
+fn whom_an_event_is_for_is_read_from_its_subject() {
+    let event = |event_type: &str, subject: &str| {
+        let new = NewEvent {
+            id: "1",
+            topic: &TOPIC.into(),
+            subject,
+            event_type,
+            event_time: "2024-05-06T07:08:09Z",
+            data_version: DATA_VERSION,
+            data: &(),
+        };
+        Event::event_grid(&new, Timestamp::EPOCH).unwrap()
+    };
+    let said = event(MESSAGE_RECEIVED, "thread/19:x/sender/y/recipient/z");
+    assert_eq!(audience(&said), Some(Audience::User("z")));
+    let typing = event(TYPING_IN_THREAD, &format!("thread/19:x/sender/{BOB}"));
+    let actor = BOB.parse().unwrap();
+    let thread = "19:x";
+    assert_eq!(audience(&typing), Some(Audience::Thread { thread, actor }));
+    for (event_type, subject) in [
+        (MESSAGE_RECEIVED_IN_THREAD, "thread/19:x/sender/y"),
+        (TYPING_IN_THREAD, "thread/19:x/sender/y"),
+        ("Contoso.Chat", "thread/19:x/sender/y/recipient/z"),
+    ] {
+        assert_eq!(audience(&event(event_type, subject)), None, "{event_type}");
+    }
+}

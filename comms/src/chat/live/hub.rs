@@ -1,34 +1,35 @@
 //! Who listens, and what waits for each.
 //!
 //! Promise: what the store's writer tells reaches the listeners it is for and nobody else; a listener that is behind is
-//! marked and told nothing more, so that it never hears of something after a gap.
+//! marked and hears only what waits already, so that it never hears of something after a gap. What only looks like an
+//! event of ours costs the writer a look into memory.
 //! Not here: typing and receipts, whose recipients have to be looked up (`presence`).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 
 use gridpost_grid::tap::Tap;
 use gridpost_model::Event;
 use gridpost_model::event::EventSchema;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
+use super::presence::Hint;
 use super::{
-    MOST_LISTENERS, MOST_OF_ONE_USER, MOST_WAITING, MOST_WAITING_BYTES, NotHeard, presence,
+    MOST_HINTS, MOST_LISTENERS, MOST_OF_ONE_USER, MOST_WAITING, MOST_WAITING_BYTES, NotHeard,
 };
-use crate::Inner;
+use crate::EventShape;
+use crate::chat::events::{self, Audience};
 use crate::identity::{User, UserId};
-
-/// What every event of chat begins with.
-const CHAT: &str = "Microsoft.Communication.Chat";
+use crate::registry::Registry;
 
 /// All listeners.
-#[derive(Default)]
 pub(crate) struct Hub {
     by_user: RwLock<HashMap<Box<str>, Vec<Arc<Ear>>>>,
     listeners: AtomicUsize,
-    home: OnceLock<Weak<Inner>>,
+    registry: Arc<Registry>,
+    hints: mpsc::Sender<Hint>,
 }
 
 /// One listener.
@@ -57,13 +58,36 @@ pub(crate) enum Took {
 }
 
 impl Hub {
-    /// Tells where the tables are in which recipients are looked up.
-    pub(crate) fn settle_in(&self, inner: &Arc<Inner>) {
-        let _ = self.home.set(Arc::downgrade(inner));
+    /// With the hints that it was given, for whoever looks up whom they are for.
+    pub(crate) fn new(registry: Arc<Registry>) -> (Arc<Self>, mpsc::Receiver<Hint>) {
+        let (hints, given) = mpsc::channel(MOST_HINTS);
+        let hub = Self {
+            by_user: RwLock::default(),
+            listeners: AtomicUsize::new(0),
+            registry,
+            hints,
+        };
+        (Arc::new(hub), given)
     }
 
-    pub(super) fn home(&self) -> Option<Arc<Inner>> {
-        self.home.get().and_then(Weak::upgrade)
+    /// Passes a hint on, unless there are too many.
+    pub(super) fn give(&self, hint: Hint) {
+        if self.hints.try_send(hint).is_err() {
+            tracing::debug!("a hint of somebody typing or reading was dropped");
+        }
+    }
+
+    /// Whether an event is of the resource of that immutable id, rather than one that only looks so.
+    fn is_of(&self, resource: &str, event: &Event) -> bool {
+        let service = self.registry.service_with(resource);
+        service.is_some_and(|service| service.id.as_str() == &*event.topic)
+    }
+
+    /// Whether the same is told in today's words, too.
+    fn has_twin(&self, event: &Event, recipient: &str) -> bool {
+        let shape = |user: UserId| Some(self.registry.service_with(user.resource())?.event_shape());
+        events::is_of_2020(event)
+            && recipient.parse().ok().and_then(shape) == Some(EventShape::Current)
     }
 
     /// Whether anybody listens. One atomic load.
@@ -114,7 +138,13 @@ impl Hub {
     /// Tells a user, wherever it listens.
     pub(super) fn tell(&self, user: &str, event: &Arc<Event>) {
         let by_user = self.by_user.read();
-        let of_user = by_user.get(user).map_or(&[][..], Vec::as_slice);
+        let Some(of_user) = by_user.get(user) else {
+            return;
+        };
+        // Before it takes up room: somebody who is added to a large thread hears of hundreds.
+        if self.has_twin(event, user) {
+            return;
+        }
         for ear in of_user.iter().filter(|ear| *ear.topic == *event.topic) {
             ear.offer(event);
         }
@@ -165,13 +195,15 @@ impl Tap for Hub {
 
     fn committed(&self, event: &Arc<Event>) {
         // A CloudEvent names its own source, so one that a stranger published could name a resource of ours.
-        if event.schema != EventSchema::EventGrid || !event.event_type.starts_with(CHAT) {
+        if event.schema != EventSchema::EventGrid {
             return;
         }
-        if let Some((_, recipient)) = event.subject.rsplit_once("/recipient/") {
-            self.tell(recipient, event);
-        } else {
-            presence::tell_typing(self, event);
+        match events::audience(event) {
+            Some(Audience::User(recipient)) => self.tell(recipient, event),
+            Some(Audience::Thread { thread, actor }) if self.is_of(actor.resource(), event) => {
+                self.give(Hint::typing(thread, actor, event));
+            }
+            Some(Audience::Thread { .. }) | None => (),
         }
     }
 }
@@ -237,6 +269,38 @@ mod tests {
             data: &(),
         };
         Arc::new(Event::event_grid(&new, Timestamp::EPOCH).unwrap())
+    }
+
+    const RESOURCE: &str = "1f1e2d3c-0000-4000-8000-00000000abcd";
+    const BOB: &str = "8:acs:1f1e2d3c-0000-4000-8000-00000000abcd_00000005-3e0d-e5aa-0e04-343a0d00037c";
+
+    fn typing(topic: &str) -> Arc<Event> {
+        let new = NewEvent {
+            id: "1",
+            topic: &topic.into(),
+            subject: &format!("thread/19:x/sender/{BOB}"),
+            event_type: "Microsoft.Communication.ChatTypingIndicatorReceivedInThread",
+            event_time: "2026-11-22T00:00:00Z",
+            data_version: "1.0",
+            data: &(),
+        };
+        Arc::new(Event::event_grid(&new, Timestamp::EPOCH).unwrap())
+    }
+
+    #[test]
+    fn only_typing_in_threads_of_ours_makes_work_and_so_much_of_it_and_no_more() {
+        const DEV: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Communication/communicationServices/dev";
+        let registry = Arc::new(Registry::default());
+        let mut service = crate::samples::service(EventShape::Current, DEV);
+        service.immutable_id = RESOURCE.into();
+        let topic = service.id.as_str().to_owned();
+        registry.put_service(Arc::new(service));
+        let (hub, mut given) = Hub::new(registry);
+        hub.committed(&typing("/a/strangers/topic"));
+        assert!(given.try_recv().is_err());
+        (0..=MOST_HINTS).for_each(|_| hub.committed(&typing(&topic)));
+        let taken = std::iter::from_fn(|| given.try_recv().ok());
+        assert_eq!(taken.count(), MOST_HINTS);
     }
 
     #[test]

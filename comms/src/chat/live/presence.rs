@@ -1,121 +1,116 @@
-//! Typing and read receipts, which go to whoever is in the thread at that moment.
+//! Typing and read receipts, which go to whoever is in the thread when they are looked up.
 //!
-//! Promise: recipients are the members but the one who acts, and looking them up holds no writer up. Both are hints:
-//! what a server too busy for them drops can be listed, or is over in a few seconds.
+//! Promise: recipients are the members but the one who acts, and looking them up holds no writer up. Hints are given in
+//! order. What a server too busy for them drops can be listed, or is over in a few seconds.
 //! Source: reference communication-services 7, communication-events 3.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use gridpost_model::Event;
-use gridpost_model::event::NewEvent;
 use gridpost_store::{Scan, StoreError};
-use serde::Serialize;
+use tokio::sync::mpsc;
 
 use super::Hub;
+use crate::chat::events;
 use crate::chat::message::ReadReceipt;
-use crate::chat::person::Identifier;
 use crate::identity::UserId;
 use crate::resources::CommunicationService;
 use crate::{Inner, tables};
 
-/// Our own: the service has no such event, and no subscription hears of it.
-const READ_RECEIPT: &str = "Gridpost.ChatReadReceiptReceived";
+/// That somebody is typing, or has read.
+pub(crate) struct Hint {
+    thread: String,
+    actor: UserId,
+    event: Arc<Event>,
+    /// The message that a receipt names. It is told when it was kept.
+    read: Option<u64>,
+}
 
-/// What a subject of typing says before and behind the thread.
-const SUBJECT: (&str, &str) = ("thread/", "/sender/");
-
-/// Tells of typing. Called on the store's writer, so the looking up happens elsewhere.
-pub(super) fn tell_typing(hub: &Hub, event: &Arc<Event>) {
-    let Some((thread, sender)) = parts(&event.subject) else {
-        return;
-    };
-    if !event
-        .event_type
-        .ends_with("TypingIndicatorReceivedInThread")
-    {
-        return;
-    }
-    let Some(inner) = hub.home() else { return };
-    let (thread, event) = (thread.to_owned(), Arc::clone(event));
-    let spawn = Arc::clone(&inner.settings.spawn);
-    let task = async move {
-        if let Some(service) = inner.registry.service_with(sender.resource()) {
-            tell_others(&inner, &service, &thread, &sender, &event);
+impl Hint {
+    pub(super) fn typing(thread: &str, actor: UserId, event: &Arc<Event>) -> Self {
+        Self {
+            thread: thread.to_owned(),
+            actor,
+            event: Arc::clone(event),
+            read: None,
         }
-    };
-    spawn("typing", Box::pin(task));
-}
-
-/// Tells of a receipt that was kept.
-pub(crate) fn tell_read(
-    inner: &Inner,
-    service: &CommunicationService,
-    thread: &str,
-    receipt: &ReadReceipt,
-) {
-    if !inner.live.is_listened() {
-        return;
-    }
-    let data = ReadOut {
-        chat_message_id: receipt.message.to_string(),
-        read_on: receipt.at.to_string(),
-        sender_communication_identifier: (&receipt.reader).into(),
-        thread_id: thread,
-    };
-    let new = NewEvent {
-        id: &inner.settings.chance.uuid(),
-        topic: &service.id.as_str().into(),
-        subject: &format!("thread/{thread}/sender/{}", receipt.reader),
-        event_type: READ_RECEIPT,
-        event_time: &receipt.at.to_string(),
-        data_version: "1.0",
-        data: &data,
-    };
-    if let Ok(event) = Event::event_grid(&new, receipt.at) {
-        tell_others(inner, service, thread, &receipt.reader, &Arc::new(event));
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReadOut<'a> {
-    chat_message_id: String,
-    read_on: String,
-    sender_communication_identifier: Identifier<'a>,
-    thread_id: &'a str,
+/// Part of what the transaction of a receipt returns: when it is dropped, the others are told.
+///
+/// A caller that hung up never sees its `Committed` value, but the store drops it after the commit all the same.
+pub(crate) struct Telling {
+    hub: Arc<Hub>,
+    hint: Option<Hint>,
 }
 
-fn parts(subject: &str) -> Option<(&str, UserId)> {
-    let (thread, sender) = subject.strip_prefix(SUBJECT.0)?.rsplit_once(SUBJECT.1)?;
-    Some((thread, sender.parse().ok()?))
-}
-
-fn tell_others(
-    inner: &Inner,
-    service: &CommunicationService,
-    thread: &str,
-    actor: &UserId,
-    event: &Arc<Event>,
-) {
-    match others(inner, service, thread, actor) {
-        Ok(others) => others
-            .iter()
-            .for_each(|one| inner.live.tell(one.as_str(), event)),
-        Err(error) => tracing::debug!(%error, "nobody was told who is typing or has read"),
+impl Telling {
+    /// Of a receipt, if anybody listens.
+    pub(crate) fn of(
+        inner: &Inner,
+        service: &CommunicationService,
+        thread: &str,
+        receipt: &ReadReceipt,
+    ) -> Result<Self, StoreError> {
+        let hub = Arc::clone(&inner.live);
+        if !hub.is_listened() {
+            return Ok(Self { hub, hint: None });
+        }
+        let topic: Arc<str> = service.id.as_str().into();
+        let id = inner.settings.chance.uuid();
+        let event = events::read_receipt(&topic, thread, receipt, &id)?;
+        let hint = Hint {
+            thread: thread.to_owned(),
+            actor: receipt.reader.clone(),
+            event: Arc::new(event),
+            read: Some(receipt.message),
+        };
+        Ok(Self {
+            hub,
+            hint: Some(hint),
+        })
     }
 }
 
-fn others(
-    inner: &Inner,
-    service: &CommunicationService,
-    thread: &str,
-    actor: &UserId,
-) -> Result<Vec<UserId>, StoreError> {
-    let of_thread = Scan::prefix((service.immutable_id.as_str(), thread));
-    let rows = inner
-        .store
-        .snapshot()
-        .scan(&tables::MEMBERS, service.partition(), of_thread)?;
-    let ids = rows.into_iter().map(|(_, member)| member.person.id);
-    Ok(ids.filter(|id| id != actor).collect())
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(hint) = self.hint.take() {
+            self.hub.give(hint);
+        }
+    }
+}
+
+/// Tells of hints, one after the other, for as long as there are services.
+pub(super) async fn tell_all(inner: Weak<Inner>, mut hints: mpsc::Receiver<Hint>) {
+    while let Some(hint) = hints.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = tell(&inner, &hint) {
+            tracing::debug!(%error, "nobody was told who is typing or has read");
+        }
+    }
+}
+
+fn tell(inner: &Inner, hint: &Hint) -> Result<(), StoreError> {
+    let Some(service) = inner.registry.service_with(hint.actor.resource()) else {
+        return Ok(());
+    };
+    let (resource, thread) = (service.immutable_id.as_str(), hint.thread.as_str());
+    let (partition, snapshot) = (service.partition(), inner.store.snapshot());
+    if let Some(read) = hint.read {
+        let key = (resource, thread, hint.actor.as_str());
+        let kept = snapshot.get(&tables::READ_RECEIPTS, partition, key)?;
+        if kept.is_none_or(|kept| kept.message < read) {
+            return Ok(());
+        }
+    }
+    let members = snapshot.scan(
+        &tables::MEMBERS,
+        partition,
+        Scan::prefix((resource, thread)),
+    )?;
+    let ids = members.into_iter().map(|(_, member)| member.person.id);
+    ids.filter(|id| *id != hint.actor)
+        .for_each(|id| inner.live.tell(id.as_str(), &hint.event));
+    Ok(())
 }
