@@ -17,7 +17,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json};
-use gridpost_comms::chat::live::End;
+use gridpost_comms::chat::live::{End, may_listen};
 use gridpost_comms::identity::User;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode, header};
@@ -104,6 +104,7 @@ async fn handshake(
     head: Head,
 ) -> Result<Response, Refusal> {
     let user = user_of(&parts, &head.headers)?;
+    may_listen(&user)?;
     let session = sessions.open(user, parts.clock.wall(), &*parts.chance);
     let session = session.ok_or_else(|| {
         let message = "Too many connections are being made at this moment.";

@@ -113,6 +113,11 @@ async fn whoever_may_not_listen_is_told_why() {
     };
     let refused = stack.ask(get(&caller.token)).await;
     assert_eq!(refused.json_of(403)["error"]["code"], "Forbidden");
+    let handshake = Request::get("/socket.io/1")
+        .header("x-skypetoken", &caller.token)
+        .body(Body::empty())
+        .unwrap();
+    stack.ask(handshake).await.json_of(403);
     stack.ask(get("x.y.z")).await.json_of(401);
     let bare = Request::get("/chat/live").body(Body::empty()).unwrap();
     stack.ask(bare).await.json_of(401);

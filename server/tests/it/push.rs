@@ -131,3 +131,25 @@ async fn a_session_is_good_for_one_socket() {
     }
     world.settle().await;
 }
+
+#[tokio::test]
+async fn handshakes_of_one_user_take_room_from_it_only() {
+    let world = World::start().await;
+    let bob = world.somebody().await;
+    let mut sessions = Vec::new();
+    for _ in 0..=gridpost_comms::chat::live::MOST_OF_ONE_USER {
+        let token = ("x-skypetoken", bob.token.as_str());
+        let (status, session) = world.call(Method::GET, "/socket.io/1/", token).await;
+        assert_eq!(status, 200);
+        sessions.push(session.split_once(':').unwrap().0.to_owned());
+    }
+    let Err(Error::Http(refused)) = world.connect(&sessions[0]).await.map(|_| ()) else {
+        panic!("the oldest session is there")
+    };
+    assert_eq!(refused.status(), 401);
+    for session in [&sessions[1], sessions.last().unwrap()] {
+        let mut line = world.connect(session).await.unwrap();
+        assert_eq!(packet(&mut line).await, "1::");
+    }
+    world.settle().await;
+}
