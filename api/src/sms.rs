@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::communication::{Call, Refusal, Value, echo_request_id};
+use crate::object::Object;
 use crate::routes::Routes;
 use crate::{Parts, Shared, cors, words};
 
@@ -43,9 +44,9 @@ pub fn routes() -> Routes {
 #[serde(rename_all = "camelCase")]
 struct SendIn {
     from: String,
-    sms_recipients: Vec<RecipientIn>,
+    sms_recipients: Vec<Object<RecipientIn>>,
     message: String,
-    sms_send_options: Option<OptionsIn>,
+    sms_send_options: Option<Object<OptionsIn>>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +84,7 @@ struct RecipientOut {
 async fn send(State(parts): State<Shared>, call: Call) -> Result<Response, Refusal> {
     let asked: SendIn = call.json()?;
     let options = asked.sms_send_options.as_ref();
-    if options.is_some_and(|options| options.messaging_connect.is_some()) {
+    if options.is_some_and(|Object(options)| options.messaging_connect.is_some()) {
         let message =
             "'smsSendOptions.messagingConnect' is not supported by this version of Gridpost.";
         return Err(Refusal::bad_request(message));
@@ -220,12 +221,12 @@ impl From<SendIn> for SendRequest {
             recipients: asked
                 .sms_recipients
                 .into_iter()
-                .map(Recipient::from)
+                .map(|Object(one)| Recipient::from(one))
                 .collect(),
             message: asked.message,
             options: asked
                 .sms_send_options
-                .map(SendOptions::from)
+                .map(|Object(options)| SendOptions::from(options))
                 .unwrap_or_default(),
         }
     }

@@ -28,18 +28,21 @@ struct SendIn {
     metadata: Option<BTreeMap<String, String>>,
 }
 
+/// What clients may say; `topicUpdated` and the like are the system's.
 #[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum KindIn {
-    Text,
-    Html,
-}
+#[serde(try_from = "String")]
+struct KindIn(Kind);
 
-impl From<KindIn> for Kind {
-    fn from(kind: KindIn) -> Self {
-        match kind {
-            KindIn::Text => Self::Text,
-            KindIn::Html => Self::Html,
+impl TryFrom<String> for KindIn {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "text" => Ok(Self(Kind::Text)),
+            "html" => Ok(Self(Kind::Html)),
+            other => Err(format!(
+                "unknown variant `{other}`, expected `text` or `html`"
+            )),
         }
     }
 }
@@ -53,7 +56,7 @@ pub(super) async fn send(
     let asked: SendIn = call.json()?;
     let draft = Draft {
         text: asked.content,
-        kind: asked.r#type.map(Kind::from).unwrap_or_default(),
+        kind: asked.r#type.map(|KindIn(kind)| kind).unwrap_or_default(),
         sender_display_name: asked.sender_display_name,
         metadata: asked.metadata.unwrap_or_default(),
     };
@@ -118,9 +121,10 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A message's id. What is no number is the id of no message: none has 0.
+/// A message's id. What is no number as we write it is the id of no message: none has 0.
 pub(super) fn number(id: &str) -> u64 {
-    id.parse().unwrap_or(0)
+    let number = id.parse().unwrap_or(0_u64);
+    if number.to_string() == id { number } else { 0 }
 }
 
 /// `ChatMessage`. System messages have no sender; a deleted message has no content.
@@ -198,6 +202,28 @@ impl<'a> From<&'a Content> for ContentOut<'a> {
                 participants: people.iter().map(ParticipantOut::from).collect(),
                 initiator_communication_identifier: by.into(),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_one_id() {
+        assert_eq!(number("1795312075000"), 1_795_312_075_000);
+        for other in ["+1795312075000", "01795312075000", "-1", "", "x", "1e3"] {
+            assert_eq!(number(other), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_type_of_a_message_is_a_word() {
+        let read = |json: &str| serde_json::from_str::<KindIn>(json).ok().map(|kind| kind.0);
+        assert_eq!(read(r#""html""#), Some(Kind::Html));
+        for other in [r#"{"text": null}"#, r#""Text""#, r#""topicUpdated""#, "0"] {
+            assert_eq!(read(other), None, "{other}");
         }
     }
 }

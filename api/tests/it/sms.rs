@@ -60,6 +60,20 @@ async fn each_recipient_has_a_result_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_recipient_and_no_options() {
+    let stack = Stack::start().await;
+    for (name, value) in [
+        ("smsRecipients", json!([[HANDSET, null, null]])),
+        ("smsSendOptions", json!([true, null, null, null])),
+    ] {
+        let mut body: Value = serde_json::from_str(&text_to(&[HANDSET])).unwrap();
+        body[name] = value;
+        let answer = stack.signed("POST", SEND, &body.to_string()).await;
+        answer.json_of(400);
+    }
+}
+
+#[tokio::test]
 async fn the_same_repeatability_id_is_the_same_message() {
     let stack = Stack::start().await;
     let body = text_to(&[HANDSET]);

@@ -20,7 +20,7 @@ use crate::chat::thread::{
     MOST_MEMBERS, Member, Thread, add_member, members, millis, others, put_thread, remove_member,
     thread_of,
 };
-use crate::chat::{Chat, Page, Scene, check_metadata, check_name, page_size};
+use crate::chat::{Chat, PAGE_BYTES, Page, Scene, check_metadata, check_name, page_size};
 use crate::identity::UserId;
 use crate::tables;
 
@@ -46,7 +46,8 @@ impl Chat<'_> {
         let partition = self.service.partition();
         let rows = self.snapshot().scan(&tables::MEMBERS, partition, scan)?;
         let all = rows.into_iter().map(|(_, member)| member);
-        Ok(page_of(all.collect(), skip, size))
+        let weigh = |member: &Member| serde_json::to_vec(member).map_or(0, |json| json.len());
+        Ok(page_of(all.collect(), skip, size, weigh))
     }
 
     /// Adds participants; tells whom it could not add.
@@ -90,11 +91,23 @@ impl Chat<'_> {
     }
 }
 
-/// A part of rows that are all at hand.
-pub(crate) fn page_of<T>(all: Vec<T>, skip: usize, size: usize) -> Page<T, usize> {
-    let end = skip.saturating_add(size);
-    let next = (end < all.len()).then_some(end);
-    let items = all.into_iter().skip(skip).take(size).collect();
+/// A part of rows that are all at hand. It ends early with the row that makes it too heavy.
+pub(crate) fn page_of<T>(
+    all: Vec<T>,
+    skip: usize,
+    size: usize,
+    weigh: impl Fn(&T) -> usize,
+) -> Page<T, usize> {
+    let (count, mut bytes) = (all.len(), 0);
+    let fits = |row: &T| {
+        let has_room = bytes < PAGE_BYTES;
+        bytes += weigh(row);
+        has_room
+    };
+    let rows = all.into_iter().skip(skip).take(size);
+    let items: Vec<T> = rows.take_while(fits).collect();
+    let end = skip.saturating_add(items.len());
+    let next = (end < count).then_some(end);
     Page { items, next }
 }
 
@@ -247,4 +260,18 @@ pub(crate) fn leave_one(scene: &mut Scene<'_, '_>, user: &UserId) -> Result<bool
     let (thread, member) = thread_of(scene.txn, scene.resource(), &listed.thread, user)?;
     remove(scene, thread, user, member)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_the_row_that_makes_it_too_heavy() {
+        let rows: Vec<usize> = (0..10).collect();
+        let page = page_of(rows.clone(), 2, 5, |_| PAGE_BYTES / 2);
+        assert_eq!((page.items, page.next), (vec![2, 3], Some(4)));
+        let page = page_of(rows, 2, 20, |_| 0);
+        assert_eq!((page.items.len(), page.next), (8, None));
+    }
 }

@@ -38,7 +38,7 @@ impl Chat<'_> {
             .snapshot()
             .scan(&tables::READ_RECEIPTS, partition, scan)?;
         let all = rows.into_iter().map(|(_, receipt)| receipt);
-        Ok(page_of(all.collect(), skip, size))
+        Ok(page_of(all.collect(), skip, size, |_| 0))
     }
 
     /// Says that the user has read up to a message. One before what it has read already changes nothing.
