@@ -1,7 +1,7 @@
 //! The service above, told of events the moment they are kept.
 //!
-//! Promise: a tap hears of every event after it is durable, in the order of the journal, whatever became of the task
-//! that published it. When nobody listens behind it, it costs one question for a whole batch.
+//! Promise: from when it is open, a tap hears of every event after it is durable, in the order of the journal, whatever
+//! became of the task that published it. When nobody listens behind it, it costs one question for a whole batch.
 //! Not here: what operators watch (`tail`), what is sent to subscriptions (`lane`).
 
 use std::sync::{Arc, OnceLock};

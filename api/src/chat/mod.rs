@@ -26,7 +26,7 @@ use crate::communication::{Refusal, echo_request_id};
 use crate::routes::Routes;
 use crate::{cors, words};
 
-/// Everything below `/chat`.
+/// Everything below `/chat`, and beside it what the push connection of the JavaScript client dials.
 pub fn routes() -> Routes {
     const THREAD: &str = "/chat/threads/{thread}";
     let below = |rest: &str| format!("{THREAD}/{rest}");

@@ -35,14 +35,14 @@ pub(crate) struct Keys {
     all: RwLock<Vec<Arc<Key>>>,
     /// What tokens say whose signatures were found right, by their digests. To look at a signature takes 60 us, more
     /// than all else that is done for a chat message.
-    read: Cache<[u8; 32], Read>,
+    remembered: Cache<[u8; 32], Reading>,
     /// Held while a key is made.
     making: Mutex<()>,
 }
 
 /// What was read from a token.
 #[derive(Clone)]
-struct Read {
+struct Reading {
     claims: Claims,
     key: Arc<Key>,
 }
@@ -73,7 +73,7 @@ impl Keys {
                 .scan(&tables::IDENTITY_KEYS, Partition::DIRECTORY, Scan::all())?;
         let mut all = rows
             .into_iter()
-            .map(|(_, row)| Key::read(&row).map(Arc::new))
+            .map(|(_, row)| Key::from_row(&row).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|why| StoreError::Codec {
                 what: "a key that signs tokens",
@@ -86,7 +86,7 @@ impl Keys {
     fn of(all: Vec<Arc<Key>>) -> Self {
         Self {
             all: RwLock::new(all),
-            read: Cache::new(REMEMBERED),
+            remembered: Cache::new(REMEMBERED),
             making: Mutex::default(),
         }
     }
@@ -120,7 +120,7 @@ impl Keys {
 
     async fn make(&self, store: &Store, now: Timestamp) -> Result<Arc<Key>, IdentityError> {
         let row = generate(now).map_err(IdentityError::NotSigned)?;
-        let key = Arc::new(Key::read(&row).map_err(IdentityError::NotSigned)?);
+        let key = Arc::new(Key::from_row(&row).map_err(IdentityError::NotSigned)?);
         let id = key.public.id.clone();
         let useless = self.useless(now);
         store
@@ -158,10 +158,10 @@ impl Keys {
     }
 
     /// What a token says, when one of our keys signed it. Whether it is still good is for the caller to judge.
-    pub(crate) fn read(&self, token: &str, now: Timestamp) -> Option<Claims> {
+    pub(crate) fn claims_of(&self, token: &str, now: Timestamp) -> Option<Claims> {
         let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
         let digest: [u8; 32] = digest.as_ref().try_into().ok()?;
-        if let Some(read) = self.read.get(&digest) {
+        if let Some(read) = self.remembered.get(&digest) {
             let all = self.all.read();
             let signs = in_use(&all, now)
                 .iter()
@@ -169,11 +169,11 @@ impl Keys {
             return signs.then_some(read.claims);
         }
         let read = self.look_at(token, now)?;
-        self.read.insert(digest, read.clone());
+        self.remembered.insert(digest, read.clone());
         Some(read.claims)
     }
 
-    fn look_at(&self, token: &str, now: Timestamp) -> Option<Read> {
+    fn look_at(&self, token: &str, now: Timestamp) -> Option<Reading> {
         let id = jsonwebtoken::decode_header(token).ok()?.kid?;
         let key = in_use(&self.all.read(), now)
             .iter()
@@ -186,7 +186,7 @@ impl Keys {
         let claims = jsonwebtoken::decode(token, &key.verifying, &rules)
             .ok()?
             .claims;
-        Some(Read { claims, key })
+        Some(Reading { claims, key })
     }
 }
 
@@ -210,7 +210,7 @@ fn generate(made: Timestamp) -> Result<KeptKey, &'static str> {
 }
 
 impl Key {
-    fn read(row: &KeptKey) -> Result<Self, &'static str> {
+    fn from_row(row: &KeptKey) -> Result<Self, &'static str> {
         const BAD: &str = "it is not a P-256 key in PKCS#8 form";
         let pkcs8 = BASE64_STANDARD
             .decode(row.pkcs8.reveal())
@@ -258,7 +258,7 @@ mod tests {
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn key(made: Timestamp) -> Arc<Key> {
-        Arc::new(Key::read(&generate(made).unwrap()).unwrap())
+        Arc::new(Key::from_row(&generate(made).unwrap()).unwrap())
     }
 
     #[test]
@@ -289,21 +289,21 @@ mod tests {
         let forged = format!("{}.{signature}", old.rsplit_once('.').unwrap().0);
         for (days, old_is_good) in [(30, true), (30, true), (31, false), (31, false), (30, true)] {
             let now = START + days * DAY;
-            assert_eq!(keys.read(old, now).is_some(), old_is_good, "{days}");
-            assert!(keys.read(new, now).is_some());
-            assert!(keys.read(&forged, now).is_none());
+            assert_eq!(keys.claims_of(old, now).is_some(), old_is_good, "{days}");
+            assert!(keys.claims_of(new, now).is_some());
+            assert!(keys.claims_of(&forged, now).is_none());
         }
     }
 
     #[test]
     fn a_kept_key_is_the_same_key() {
         let row = generate(START).unwrap();
-        let (one, other) = (Key::read(&row).unwrap(), Key::read(&row).unwrap());
+        let (one, other) = (Key::from_row(&row).unwrap(), Key::from_row(&row).unwrap());
         assert_eq!(one.public, other.public);
         let cut = KeptKey {
             pkcs8: Secret::new("AAAA"),
             made: START,
         };
-        assert!(Key::read(&cut).is_err());
+        assert!(Key::from_row(&cut).is_err());
     }
 }

@@ -70,7 +70,7 @@ impl Comms {
         let claims = self
             .0
             .identity_keys
-            .read(token, now)
+            .claims_of(token, now)
             .ok_or(BadToken::Unknown)?;
         let id = claims.user().ok_or(BadToken::Unknown)?;
         let resource = self

@@ -272,7 +272,8 @@ mod tests {
     }
 
     const RESOURCE: &str = "1f1e2d3c-0000-4000-8000-00000000abcd";
-    const BOB: &str = "8:acs:1f1e2d3c-0000-4000-8000-00000000abcd_00000005-3e0d-e5aa-0e04-343a0d00037c";
+    const BOB: &str =
+        "8:acs:1f1e2d3c-0000-4000-8000-00000000abcd_00000005-3e0d-e5aa-0e04-343a0d00037c";
 
     fn typing(topic: &str) -> Arc<Event> {
         let new = NewEvent {
