@@ -3,7 +3,7 @@
 //! Promise: a lane hands out each delivery to one worker at a time, fresh ones and due retries in turn, and nothing
 //! while its destination is on probation or its subscription waits for a visitor. A slow destination costs its own
 //! lane and nothing else.
-//! Not here: what may be handed out now (`state`), how much at once (`terms`), sending (`worker`), what an answer means (`retry`), writing it down (`settle`).
+//! Not here: what may be handed out now (`state`), how much at once (`terms`), what it reads from disk (`reading`), sending (`worker`), what an answer means (`retry`), writing it down (`settle`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,21 +12,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use gridpost_model::subscription::{EventSubscription, LaneId, ProvisioningState};
 use gridpost_model::{Chance, Clock, Timestamp};
-use gridpost_store::{Appended, Partition, Position, Progress, ReadLimit, Store};
+use gridpost_store::{Appended, Partition, Progress, Store};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tracing::warn;
 
 use crate::alarm::Alarm;
 use crate::backlog::{Backlog, Bound};
 use crate::dead_letter_blob::Unwritten;
 use crate::dead_letter_removal::Kept;
-use crate::delivery::MovedOut;
 use crate::destination::Prepared;
 use crate::faults::Faults;
-use crate::metrics::{LaneMetrics, Pending, Topics};
+use crate::metrics::Topics;
 use crate::outbound::{BadUrl, Client};
-use crate::probation::{Permit, Probation};
+use crate::probation::Probation;
 use crate::recent::{SUCCESSES, Sampler};
 use crate::retry::{Outcome, Reason, Verdict};
 use crate::settle::{self, Change};
@@ -34,10 +32,12 @@ use crate::tail::{Attempted, Tail};
 use crate::tap::Taps;
 use crate::tokens::Tokens;
 use crate::trace::Tracing;
-use crate::waiting::{self, WaitingKey};
+use crate::waiting::WaitingKey;
 use crate::{Limits, Spawn};
 
 mod crew;
+mod figures;
+mod reading;
 mod remarks;
 mod state;
 mod terms;
@@ -47,17 +47,8 @@ pub(crate) use state::{Delivered, Item, Job, Origin, State, Take};
 use state::{Gate, PACE};
 use terms::Terms;
 
-/// Deliveries moved into the waiting table in one go.
-const MOVED_AT_ONCE: usize = 256;
-
 /// A destination that took nothing for this long is not worth waiting for either: it may hang.
 const PACE_SILENCE: Duration = Duration::from_millis(20);
-
-/// How much journal a lane that is behind looks at in one go.
-const SCAN_BYTES: usize = 8 << 20;
-
-/// How long a lane leaves a store alone that could not be read.
-const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all lanes share.
 pub(crate) struct Shared {
@@ -329,69 +320,6 @@ impl Lane {
         }
     }
 
-    /// Reads on in the journal for a lane that is behind.
-    pub(crate) fn read_journal(self: &Arc<Self>, from: Position, room: Bound) {
-        let limit = ReadLimit {
-            events: room.events,
-            kept_bytes: room.bytes,
-            scanned_bytes: SCAN_BYTES,
-        };
-        let mut want = |lanes: &[LaneId]| lanes.contains(&self.id);
-        let read = self.shared.store.read_events(from, limit, &mut want);
-        let mut state = self.lock();
-        state.reading = false;
-        match read {
-            Ok(batch) => {
-                for event in &batch.events {
-                    state.backlog.refill(event.position, &event.event);
-                }
-                // Whoever commits after the tail was seen here finds the lane live when it comes to offer.
-                let at_tail = batch.at_tail && self.shared.store.tail() <= batch.next;
-                state.backlog.read_to(batch.next, at_tail);
-            }
-            Err(error) => {
-                warn!(lane = self.id.0, %error, "a lane could not read the journal");
-                self.pause_reading(&mut state);
-            }
-        }
-        let call = self.stir(&mut state, self.shared.clock.now());
-        drop(state);
-        self.carry_out(call);
-    }
-
-    /// Reads what is due in the table.
-    pub(crate) fn read_table(self: &Arc<Self>, from: WaitingKey, held: usize, now: Timestamp) {
-        let snapshot = self.shared.store.snapshot();
-        let most = self.shared.limits.bytes;
-        let found = waiting::read(&snapshot, self.partition, self.id, (from, held), now, most);
-        let mut state = self.lock();
-        state.reading = false;
-        match found {
-            Ok(found) => state.waiting.end_reading(found),
-            Err(error) => {
-                warn!(lane = self.id.0, %error, "a lane could not read its waiting deliveries");
-                state.waiting.abandon_reading();
-                self.pause_reading(&mut state);
-            }
-        }
-        let call = self.stir(&mut state, now);
-        drop(state);
-        self.carry_out(call);
-    }
-
-    /// Whoever read for this lane did not come to an end.
-    pub(crate) fn reading_broke(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.reading = false;
-        state.waiting.abandon_reading();
-        self.pause_reading(&mut state);
-        self.set_alarm(&mut state, self.shared.clock.now());
-    }
-
-    fn pause_reading(&self, state: &mut State) {
-        state.read_pause = Some(self.shared.clock.now() + READ_PAUSE);
-    }
-
     /// Looks whether something is to be done now, and sets the alarm for when something will be.
     pub(crate) fn stir(&self, state: &mut State, now: Timestamp) -> Call {
         self.set_alarm(state, now);
@@ -488,84 +416,6 @@ impl Lane {
         state.is_long() && self.shared.clock.now().since(state.last_taken) < PACE_SILENCE
     }
 
-    /// Moves some fresh deliveries before `before` into the waiting table, where they pin no segment.
-    pub(crate) fn move_out(self: &Arc<Self>, before: Position) -> MovedOut {
-        let now = self.shared.clock.now();
-        let mut state = self.lock();
-        if !state.ledger.is_empty() {
-            return MovedOut::Wait;
-        }
-        let mut moved = 0;
-        while moved < MOVED_AT_ONCE {
-            let Some((position, event)) = state.backlog.take_before(before) else {
-                break;
-            };
-            let change = settle::moved(self, position, &event, now);
-            self.write_down(&mut state, change);
-            moved += 1;
-        }
-        if moved > 0 {
-            return MovedOut::Some;
-        }
-        match state.backlog.wants_refill() {
-            Some(from) if from < before && !state.reading && state.read_pause.is_none() => {
-                state.reading = true;
-                let room = state.backlog.room();
-                drop(state);
-                self.read_journal(from, room);
-                MovedOut::Some
-            }
-            _ => MovedOut::Nothing,
-        }
-    }
-
-    /// How much would not be delivered any more if the lane were closed now.
-    pub(crate) fn undelivered(&self) -> u64 {
-        let state = self.lock();
-        state.backlog.fresh() as u64 + state.waiting.rows()
-    }
-
-    pub(crate) fn progress(&self, tail: Position) -> Progress {
-        self.lock().backlog.progress(tail)
-    }
-
-    pub(crate) fn add_pending(&self, pending: &mut Pending) {
-        let now = self.shared.clock.now();
-        let state = self.lock();
-        let fresh = state.backlog.fresh() as u64 + u64::from(state.backlog.is_behind());
-        let sends = state.gate == Gate::Open
-            && matches!(state.probation.permit(now), Permit::Free | Permit::Probe)
-            && state.rate_holds(now).is_none();
-        *(if sends {
-            &mut pending.fresh
-        } else {
-            &mut pending.held
-        }) += fresh;
-        // What is being read is about to be tried: whoever waits for quiet must not look away now.
-        let reading = usize::from(state.reading);
-        pending.in_flight += (state.in_flight + state.ledger.len() + reading) as u64;
-        pending.due += u64::from(sends && state.waiting.is_due(now));
-        pending.waiting += state.waiting.rows();
-    }
-
-    pub(crate) fn metrics(&self, now: Timestamp) -> LaneMetrics {
-        let plan = self.plan.load();
-        let state = self.lock();
-        LaneMetrics {
-            lane: self.id,
-            source: plan.subscription.source.clone(),
-            subscription: Arc::clone(&plan.name),
-            stands_for: None,
-            counts: state.counts.clone(),
-            fresh: state.backlog.fresh() as u64,
-            behind: state.backlog.is_behind(),
-            in_flight: state.in_flight as u64,
-            waiting: state.waiting.rows(),
-            probation: matches!(state.probation, Probation::Left { .. }),
-            oldest_undelivered: state.oldest().map(|since| now.since(since)),
-        }
-    }
-
     /// Rows were put into the waiting table for this lane: they are due at once.
     pub(crate) fn told_of_rows(self: &Arc<Self>, keys: &[WaitingKey], now: Timestamp) {
         let mut state = self.lock();
@@ -575,18 +425,5 @@ impl Lane {
         let call = self.stir(&mut state, now);
         drop(state);
         self.carry_out(call);
-    }
-
-    /// The end of its destination's probation, while it is on probation.
-    pub(crate) fn probation_until(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.lock().probation {
-            Probation::Left { until, .. } => Some(until.max(now)),
-            Probation::Trusted { .. } => None,
-        }
-    }
-
-    /// The attempts that are remembered, oldest first.
-    pub(crate) fn recent(&self) -> Vec<Attempted> {
-        self.lock().recent.all()
     }
 }
