@@ -26,6 +26,7 @@ pub mod chat;
 pub mod closing;
 pub mod communication;
 mod cors;
+pub mod graph;
 pub mod identity;
 pub mod issuer;
 mod object;
@@ -106,6 +107,7 @@ pub fn surfaces(parts: Parts) -> Surfaces {
         .merge(operations::routes())
         .merge(validate::routes())
         .merge(token::routes())
+        .merge(graph::routes())
         .merge(sms::routes())
         .merge(identity::routes())
         .merge(chat::routes())

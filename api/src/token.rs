@@ -532,7 +532,7 @@ async fn endpoints(
             "loginEndpoint": format!("{base}/adfs"), "audiences": [base],
             "tenant": parts.tenant.tenant_id, "identityProvider": "ADFS",
         },
-        "graphAudience": slashed, "graph": slashed, "resourceManager": slashed,
+        "graphAudience": slashed, "graph": slashed, "microsoftGraphResourceId": base, "resourceManager": slashed,
         "gallery": slashed, "batch": slashed, "media": slashed,
         "suffixes": {"storage": "localhost", "keyVaultDns": ".vault.localhost"},
     });

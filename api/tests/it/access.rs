@@ -108,7 +108,9 @@ async fn judged(stack: &Stack, method: &str, path: &str, token: &str) -> Judged 
 fn audience(path: &str) -> &'static str {
     let first = path.split('/').nth(1).unwrap_or_default();
     match first {
-        "_gridpost" | "subscriptions" | "providers" | "tenants" => "https://management.azure.com",
+        "_gridpost" | "v1.0" | "subscriptions" | "providers" | "tenants" => {
+            "https://management.azure.com"
+        }
         _ if path.ends_with("/api/events") => "https://eventgrid.azure.net",
         _ => "https://communication.azure.com",
     }

@@ -11,6 +11,7 @@ mod conditions;
 mod delivery_options;
 mod domains;
 mod email;
+mod graph;
 mod held;
 mod identity;
 mod live;
