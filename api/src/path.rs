@@ -57,10 +57,10 @@ const ESCAPED: &AsciiSet = &CONTROLS
 pub fn normalise(mut request: Request) -> Request {
     let raw = request.uri().clone();
     if let Cow::Owned(path) = normal_form(raw.path()) {
-        let encoded = utf8_percent_encode(&path, ESCAPED);
+        let encoded = escaped(&path);
         let target = match raw.query() {
             Some(query) => format!("{encoded}?{query}"),
-            None => encoded.to_string(),
+            None => encoded,
         };
         let mut changed = raw.clone().into_parts();
         changed.path_and_query = PathAndQuery::try_from(target).ok();
@@ -72,6 +72,17 @@ pub fn normalise(mut request: Request) -> Request {
     }
     request.extensions_mut().insert(RawTarget(raw));
     request
+}
+
+/// A path as a request target has it; slashes stay.
+pub fn escaped(path: &str) -> String {
+    utf8_percent_encode(path, ESCAPED).to_string()
+}
+
+/// A name as one segment of a path.
+pub fn segment(name: &str) -> String {
+    const WITHIN: &AsciiSet = &ESCAPED.add(b'/');
+    utf8_percent_encode(name, WITHIN).to_string()
 }
 
 /// The decoded form of a path that [`normalise`] has seen.

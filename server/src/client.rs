@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use gridpost_api::auth::machine;
+use gridpost_api::path;
 use gridpost_model::Clock as _;
 use hmac::{Hmac, Mac as _};
 use http::{Method, Request, Response, StatusCode, header};
@@ -42,6 +43,18 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest that a call which does not wait for anything may take.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The longest that a call may take in which the server asks an endpoint: twice 30 s, and 5 s in between.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(90);
+
+/// The longest that a call of Resource Manager may take.
+pub(crate) fn answer_within(method: &Method, path: &str) -> Duration {
+    let changes = matches!(*method, Method::PUT | Method::PATCH);
+    match changes && path.to_ascii_lowercase().contains("/eventsubscriptions/") {
+        true => HANDSHAKE_WITHIN,
+        false => ANSWER_WITHIN,
+    }
+}
 
 /// A connection to a server.
 pub struct Client {
@@ -175,9 +188,9 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let token = self.token().await?;
-        let path = format!("{id}?api-version={MANAGEMENT_VERSION}");
-        self.call(method, &path, body, Some(&token), ANSWER_WITHIN)
-            .await
+        let path = format!("{}?api-version={MANAGEMENT_VERSION}", path::escaped(id));
+        let within = answer_within(&method, id);
+        self.call(method, &path, body, Some(&token), within).await
     }
 
     /// The connection string of the development communication resource.
@@ -536,4 +549,20 @@ pub fn sign(
         body_hash,
         authorization,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_an_endpoint_may_take_as_long_as_the_server_asks_it() {
+        let one = "/g/providers/Microsoft.EventGrid/topics/t/EventSubscriptions/s";
+        let asked = Duration::from_secs(30 + 5 + 30);
+        for method in [Method::PUT, Method::PATCH] {
+            assert!(asked < answer_within(&method, one));
+            assert_eq!(answer_within(&method, "/g/topics/t"), ANSWER_WITHIN);
+        }
+        assert_eq!(answer_within(&Method::GET, one), ANSWER_WITHIN);
+    }
 }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::document::Entry;
-use super::names::{ENDPOINT_TYPE, Kind, Otherwise, SIGNING, USERNAME, VERIFIED};
+use super::names::{ENDPOINT_TYPE, ENDPOINT_URL, Kind, Otherwise, SIGNING, USERNAME, VERIFIED};
 use super::plan::{Action, Difference, Step, value_of};
 use super::same::words;
 
@@ -31,6 +31,19 @@ pub(super) fn call(step: &Step) -> Option<(Method, Option<Value>)> {
             },
         )),
     }
+}
+
+/// The endpoint that the server asks for its consent before it does a step.
+pub(super) fn asked(step: &Step) -> Option<&str> {
+    let endpoint = step.entry.text(ENDPOINT_URL)?;
+    let asks = match &step.action {
+        Action::Nothing => false,
+        Action::Create => true,
+        Action::Change(differences) => differences
+            .iter()
+            .any(|one| one.path.starts_with("destination.") || one.path == "eventDeliverySchema"),
+    };
+    asks.then_some(endpoint)
 }
 
 /// Everything that is said, and what shall be again as it is without saying.

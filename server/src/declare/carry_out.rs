@@ -1,7 +1,7 @@
 //! Doing what the plan says.
 //!
-//! Promise: parents come before what lives in them, and what the server refuses is reported with its reason while the
-//! rest is done.
+//! Promise: parents come before what lives in them; what the server refuses, or somebody has made or changed since it
+//! was read, is left and reported with the reason, while the rest is done.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,11 +11,12 @@ use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::hosts::Hosts;
 use super::names::Kind;
 use super::plan::{Action, Difference, Step};
 use super::{AT_ONCE, bodies};
 use crate::output::{Failure, Output};
-use crate::session::Session;
+use crate::session::{Condition, NotChanged, Session};
 
 /// What was done, or would be.
 #[derive(Debug, Default, Serialize)]
@@ -57,8 +58,12 @@ pub struct Failed {
 
 /// Makes the calls, a stage after the other.
 pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: Output) -> Report {
+    let work = Work {
+        session,
+        hosts: Hosts::default(),
+        missing: RefCell::default(),
+    };
     let report = RefCell::new(Report::default());
-    let failed = RefCell::new(BTreeMap::<String, String>::new());
     let bar = output.bar("applying");
     let (all, done) = (
         steps.iter().filter(|step| !step.is_nothing()).count(),
@@ -69,24 +74,11 @@ pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: O
         stages.entry(stage(step.entry.kind)).or_default().push(step);
     }
     for steps in stages.into_values() {
-        let work = stream::iter(steps).for_each_concurrent(AT_ONCE, |step| {
-            let (report, failed, bar, done) = (&report, &failed, &bar, &done);
+        let stage = stream::iter(steps).for_each_concurrent(AT_ONCE, |step| {
+            let (work, report, bar, done) = (&work, &report, &bar, &done);
             async move {
                 let acts = !step.is_nothing();
-                let above = failed.borrow().get(&step.entry.parent).cloned();
-                let told = match (above, bodies::call(&step)) {
-                    (_, None) => Ok(Value::Null),
-                    (Some(above), Some(_)) => Err(format!("`{above}` could not be made")),
-                    (None, Some((method, body))) => {
-                        let done = act(session, &step, method, body.as_ref()).await;
-                        done.map_err(|failure| format!("{:#}", failure.error))
-                    }
-                };
-                if told.is_err() {
-                    failed
-                        .borrow_mut()
-                        .insert(step.entry.id.clone(), step.entry.label.clone());
-                }
+                let told = work.act(&step).await;
                 report.borrow_mut().add(step, told);
                 if acts {
                     done.set(done.get() + 1);
@@ -98,7 +90,7 @@ pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: O
                 }
             }
         });
-        work.await;
+        stage.await;
     }
     let mut report = report.into_inner();
     report.created.sort();
@@ -109,20 +101,98 @@ pub(super) async fn carry_out(session: &Session<'_>, steps: Vec<Step>, output: O
     report
 }
 
-/// Makes a resource, and has verified what the file calls so; the answer is the resource.
-async fn act(
-    session: &Session<'_>,
-    step: &Step,
-    method: Method,
-    body: Option<&Value>,
-) -> Result<Value, Failure> {
-    let id = &step.entry.id;
-    let made = session.manage(method, id, body).await?;
-    for record in bodies::verifications(step) {
-        let path = format!("{id}/initiateVerification");
-        session.manage(Method::POST, &path, Some(&record)).await?;
+/// What one step tells another.
+struct Work<'a> {
+    session: &'a Session<'a>,
+    hosts: Hosts,
+    /// The tables of what does not exist because it could not be made, by the ids.
+    missing: RefCell<BTreeMap<String, String>>,
+}
+
+impl Work<'_> {
+    /// Does a step; the answer is the resource, or why it is not as the file says.
+    async fn act(&self, step: &Step) -> Result<Value, String> {
+        let entry = &step.entry;
+        let Some((method, body)) = bodies::call(step) else {
+            return Ok(Value::Null);
+        };
+        let above = self.missing.borrow().get(&entry.parent).cloned();
+        let told = match above {
+            Some(above) => Err(NotDone::Without(above)),
+            None => self.call(step, method, body.as_ref()).await,
+        };
+        // What is there already has what is below it, whether or not it could be changed.
+        let is_there = matches!(
+            told,
+            Ok(_) | Err(NotDone::Unverified(_) | NotDone::Refused(NotChanged::Meanwhile))
+        );
+        if !is_there && matches!(step.action, Action::Create) {
+            let mut missing = self.missing.borrow_mut();
+            missing.insert(entry.id.clone(), entry.label.clone());
+        }
+        told.map_err(|why| why.told(&step.action))
     }
-    Ok(made)
+
+    /// Makes or changes a resource, and has verified what the file calls so; the answer is the resource.
+    async fn call(
+        &self,
+        step: &Step,
+        method: Method,
+        body: Option<&Value>,
+    ) -> Result<Value, NotDone> {
+        let (session, id) = (self.session, &step.entry.id);
+        let turn = self.hosts.turn(bodies::asked(step)).await;
+        let turn = turn.map_err(NotDone::Unasked)?;
+        let condition = match (&step.action, &step.tag) {
+            // Whoever made it meanwhile made the same: there is nothing to say of it.
+            (Action::Create, _) if body.is_none() => Condition::Always,
+            (Action::Create, _) => Condition::Absent,
+            (_, Some(tag)) => Condition::Unchanged(tag),
+            (_, None) => Condition::Always,
+        };
+        let told = session.change(method, id, body, condition).await;
+        turn.learn(&told);
+        let made = told.map_err(NotDone::Refused)?;
+        for record in bodies::verifications(step) {
+            let path = format!("{id}/initiateVerification");
+            let verified = session.manage(Method::POST, &path, Some(&record)).await;
+            verified.map_err(NotDone::Unverified)?;
+        }
+        Ok(made)
+    }
+}
+
+/// Why a step was not done.
+enum NotDone {
+    /// This, in which it would live, could not be made.
+    Without(String),
+    /// Its endpoint's host is known not to answer.
+    Unasked(String),
+    Refused(NotChanged),
+    /// It is there, but what the file calls verified could not be.
+    Unverified(Failure),
+}
+
+impl NotDone {
+    fn told(self, action: &Action) -> String {
+        match self {
+            Self::Without(above) => format!("`{above}` could not be made"),
+            Self::Unasked(why) => why,
+            Self::Refused(NotChanged::Meanwhile) => {
+                let what = match action {
+                    Action::Create => "made",
+                    Action::Change(_) | Action::Nothing => "changed",
+                };
+                format!("it was {what} meanwhile and is left so; apply again")
+            }
+            Self::Unverified(failure)
+            | Self::Refused(
+                NotChanged::Silent(failure)
+                | NotChanged::Disagreed(failure)
+                | NotChanged::Failed(failure),
+            ) => format!("{:#}", failure.error),
+        }
+    }
 }
 
 /// Parents come before what lives in them, and email domains before the communication resources that they are linked to.

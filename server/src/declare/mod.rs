@@ -4,19 +4,21 @@
 //! written. What the file does not name is left alone, and a secret that it does not tell stays as it is.
 //!
 //! In order: `names` (what may be written), `document` (the file read), `present` (what is there), `plan` (the
-//! difference), `carry_out` (the calls), `written` (a file made of what is there),
-//! and `imported` (a file made of a simulator's).
+//! difference), `latest` (read again with its tag what will be changed), `carry_out` (the calls), `hosts` (which
+//! endpoints answer), `written` (a file made of what is there), and `imported` (a file made of a simulator's).
 
 use crate::client::Client;
 use crate::credentials::{RESOURCE_GROUP, SUBSCRIPTION};
-use crate::output::{Failure, Output};
+use crate::output::{Exit, Failure, Output};
 use crate::session::Session;
 
 mod bodies;
 mod carry_out;
 pub mod document;
 pub mod endpoint;
+mod hosts;
 pub mod imported;
+mod latest;
 mod names;
 mod plan;
 mod present;
@@ -52,10 +54,19 @@ pub async fn apply(
 ) -> Result<Report, Failure> {
     let session = Session::open(client).await?;
     let present = Present::of(&session, &document).await?;
+    if let Some((entry, before)) = plan::twin(&document.entries, &present) {
+        let (line, label) = (entry.line, &entry.label);
+        let words =
+            format!("line {line}: `{label}` is the same resource as the one in line {before}");
+        return Err(Failure::said(Exit::Usage, words));
+    }
     let steps = plan::plan(document.entries, &present);
     Ok(match extent {
         Extent::Plan => Report::of_plan(steps),
-        Extent::Whole => carry_out::carry_out(&session, steps, output).await,
+        Extent::Whole => {
+            let steps = latest::read_again(&session, steps).await?;
+            carry_out::carry_out(&session, steps, output).await
+        }
     })
 }
 

@@ -17,6 +17,10 @@ pub(super) struct Step {
     pub(super) action: Action,
     /// What is there.
     pub(super) present: Option<Value>,
+    /// Its tag, once it was read by itself.
+    pub(super) tag: Option<String>,
+    /// `eventDeliverySchema` when nobody says another.
+    pub(super) usual_schema: &'static str,
 }
 
 /// What has to be done.
@@ -48,21 +52,39 @@ pub(super) fn plan(entries: Vec<Entry>, present: &Present) -> Vec<Step> {
     let schemas = Schemas::of(&entries, present);
     let plan_one = |entry: Entry| {
         let there = present.get(&sources.identity(&entry)).cloned();
-        let usual = schemas.usual(sources.behind(&entry.parent));
-        let action = match &there {
-            None => Action::Create,
-            Some(there) => match differences(&entry, there, usual) {
-                found if found.is_empty() => Action::Nothing,
-                found => Action::Change(found),
-            },
-        };
-        Step {
-            entry,
-            action,
-            present: there,
-        }
+        let usual_schema = schemas.usual(sources.behind(&entry.parent));
+        planned(entry, there, usual_schema)
     };
     entries.into_iter().map(plan_one).collect()
+}
+
+/// Compares one entry with what is there.
+pub(super) fn planned(entry: Entry, present: Option<Value>, usual_schema: &'static str) -> Step {
+    let action = match &present {
+        None => Action::Create,
+        Some(there) => match differences(&entry, there, usual_schema) {
+            found if found.is_empty() => Action::Nothing,
+            found => Action::Change(found),
+        },
+    };
+    Step {
+        entry,
+        action,
+        present,
+        tag: None,
+        usual_schema,
+    }
+}
+
+/// Two entries that are one resource on the server: the later one, and the line of the other.
+pub(super) fn twin<'a>(entries: &'a [Entry], present: &Present) -> Option<(&'a Entry, usize)> {
+    let sources = Sources::of(entries, present);
+    let mut seen = BTreeMap::new();
+    let mut all = entries.iter();
+    all.find_map(|entry| {
+        let before = seen.insert(sources.identity(entry), entry.line)?;
+        Some((entry, before))
+    })
 }
 
 fn differences(entry: &Entry, there: &Value, usual_schema: &'static str) -> Vec<Difference> {

@@ -1,7 +1,7 @@
 //! What is there, as Resource Manager shows it.
 //!
 //! Promise: it is read with lists, so that the cost does not grow with the file; secrets are asked for one by one, and
-//! only where the file tells one to compare with.
+//! only where the file tells one to compare with: each such look stands in the audit log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,9 +55,28 @@ impl Present {
             .iter()
             .filter_map(|entry| group_of(entry.text("source")?));
         let groups: BTreeSet<String> = own.chain(elsewhere).collect();
-        let mut present = Self::of_groups(session, &groups.into_iter().collect::<Vec<_>>()).await?;
+        let listed: Vec<String> = groups.into_iter().collect();
+        let mut present = Self::of_groups(session, &listed).await?;
+        let more = present.groups_of_unsaid_sources(entries, &listed);
+        if !more.is_empty() {
+            let more = Self::of_groups(session, &more).await?;
+            present.resources.extend(more.resources);
+        }
         present.add_secrets(session, entries).await?;
         Ok(present)
+    }
+
+    /// The resource groups, beside those that were listed, with the sources of system topics whose source the file does
+    /// not say.
+    fn groups_of_unsaid_sources(&self, entries: &[Entry], listed: &[String]) -> Vec<String> {
+        let sources = Sources::of(entries, self);
+        let of_systems = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::SystemTopic)
+            .filter_map(|entry| group_of(sources.behind(&entry.id)));
+        let is_new = |group: &String| !listed.iter().any(|known| known.eq_ignore_ascii_case(group));
+        let more: BTreeSet<String> = of_systems.filter(is_new).collect();
+        more.into_iter().collect()
     }
 
     /// What is there in resource groups, without secrets.
@@ -146,37 +165,27 @@ impl Present {
         entries: &[Entry],
     ) -> Result<(), Failure> {
         let sources = Sources::of(entries, self);
-        let asked = entries
-            .iter()
-            .filter(|entry| tells_secret(entry))
-            .filter_map(|entry| {
-                let identity = sources.identity(entry);
-                self.resources
-                    .contains_key(&identity)
-                    .then(|| (identity, entry.id.clone()))
-            });
-        let answers: Vec<(String, Value, Value)> = stream::iter(asked.collect::<Vec<_>>())
-            .map(|(identity, id)| async move {
-                let url = session
-                    .manage(Method::POST, &format!("{id}/getFullUrl"), None)
-                    .await?;
-                let attributes = session
-                    .manage(Method::POST, &format!("{id}/getDeliveryAttributes"), None)
-                    .await?;
-                Ok::<_, Failure>((
-                    identity,
-                    url["endpointUrl"].clone(),
-                    attributes["value"].clone(),
-                ))
+        let asked = entries.iter().flat_map(|entry| {
+            let identity = sources.identity(entry);
+            let told = self
+                .resources
+                .get(&identity)
+                .map(|there| told(entry, &there.shown));
+            let each = told.into_iter().flatten();
+            each.map(move |secret| (identity.clone(), entry.id.clone(), secret))
+        });
+        let answers: Vec<(String, &'static str, Value)> = stream::iter(asked.collect::<Vec<_>>())
+            .map(|(identity, id, secret)| async move {
+                let path = format!("{id}/{}", secret.action);
+                let mut answer = session.manage(Method::POST, &path, None).await?;
+                Ok::<_, Failure>((identity, secret.property, answer[secret.field].take()))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        for (identity, url, attributes) in answers {
+        for (identity, property, value) in answers {
             if let Some(found) = self.resources.get_mut(&identity) {
-                let properties = &mut found.shown["properties"]["destination"]["properties"];
-                properties["endpointUrl"] = url;
-                properties["deliveryAttributeMappings"] = attributes;
+                found.shown["properties"]["destination"]["properties"][property] = value;
             }
         }
         Ok(())
@@ -197,16 +206,58 @@ impl Present {
     }
 }
 
-/// Whether there is something to compare with that is not in a list.
-fn tells_secret(entry: &Entry) -> bool {
-    let attributes = entry.said.get(ATTRIBUTES).and_then(Value::as_array);
-    let mut attributes = attributes.into_iter().flatten();
-    entry
+/// What a list does not show of an event subscription.
+#[derive(Clone, Copy)]
+struct Hidden {
+    /// What asks for it.
+    action: &'static str,
+    /// Where the answer has it.
+    field: &'static str,
+    /// Its place in the destination's properties.
+    property: &'static str,
+}
+
+const URL: Hidden = Hidden {
+    action: "getFullUrl",
+    field: "endpointUrl",
+    property: "endpointUrl",
+};
+const ATTRIBUTE_VALUES: Hidden = Hidden {
+    action: "getDeliveryAttributes",
+    field: "value",
+    property: "deliveryAttributeMappings",
+};
+
+/// What an entry tells that has to be asked for to be compared.
+fn told(entry: &Entry, there: &Value) -> impl Iterator<Item = Hidden> + use<> {
+    let base = &there["properties"]["destination"]["properties"]["endpointBaseUrl"];
+    // Where the rest of the URL differs, it is another one, whatever the secret.
+    let tells_query = entry
         .text(ENDPOINT_URL)
-        .is_some_and(|url| url.contains('?'))
-        || attributes.any(|one| {
-            one["properties"]["isSecret"] == true && !one["properties"]["value"].is_null()
-        })
+        .and_then(|url| url.split_once('?'))
+        .is_some_and(|(url, _)| base == url);
+    let tells_value = entry.said.get(ATTRIBUTES).is_some_and(has_secret_value);
+    let url = tells_query.then_some(URL);
+    url.into_iter()
+        .chain(tells_value.then_some(ATTRIBUTE_VALUES))
+}
+
+/// Puts the secrets that were asked for in one view of a resource into a later one.
+pub(super) fn keep_secrets(from: &Value, into: &mut Value) {
+    let before = &from["properties"]["destination"]["properties"];
+    let now = &mut into["properties"]["destination"]["properties"];
+    if !before["endpointUrl"].is_null() && before["endpointBaseUrl"] == now["endpointBaseUrl"] {
+        now["endpointUrl"] = before["endpointUrl"].clone();
+    }
+    let attributes = &before["deliveryAttributeMappings"];
+    if has_secret_value(attributes) {
+        now["deliveryAttributeMappings"] = attributes.clone();
+    }
+}
+
+fn has_secret_value(attributes: &Value) -> bool {
+    let mut all = attributes.as_array().into_iter().flatten();
+    all.any(|one| one["properties"]["isSecret"] == true && !one["properties"]["value"].is_null())
 }
 
 /// The id of the resource group that a resource lives in.

@@ -8,6 +8,7 @@ mod apply_at_start;
 mod azurite;
 
 mod access;
+mod apply;
 mod chat;
 mod cli;
 mod clock;
