@@ -140,20 +140,18 @@ impl Wanted {
             return Ok(Self::All);
         };
         let filter = filter.trim();
-        let kinds: [(&str, &str, fn(String) -> Self); 4] = [
-            ("servicePrincipalNames/any(c:c eq '", "')", Self::Client),
-            ("appId eq '", "'", Self::Client),
-            ("displayName eq '", "'", Self::Name),
-            ("startswith(displayName,'", "')", Self::NameBegins),
-        ];
-        for (begin, end, wanted) in kinds {
-            let text = filter
-                .strip_prefix(begin)
-                .and_then(|rest| rest.strip_suffix(end));
-            if let Some(text) = text {
-                // A quotation mark within the text is written twice.
-                return Ok(wanted(text.replace("''", "'")));
-            }
+        let quoted = |begin: &str, end: &str| {
+            let text = filter.strip_prefix(begin)?.strip_suffix(end)?;
+            // A quotation mark within the text is written twice.
+            Some(text.replace("''", "'"))
+        };
+        let wanted = quoted("servicePrincipalNames/any(c:c eq '", "')")
+            .or_else(|| quoted("appId eq '", "'"))
+            .map(Self::Client)
+            .or_else(|| quoted("displayName eq '", "'").map(Self::Name))
+            .or_else(|| quoted("startswith(displayName,'", "')").map(Self::NameBegins));
+        if let Some(wanted) = wanted {
+            return Ok(wanted);
         }
         Err(bad_request(format!(
             "The filter '{filter}' is not supported; there are servicePrincipalNames/any(c:c eq '…'), appId eq '…', displayName eq '…' and startswith(displayName,'…')."

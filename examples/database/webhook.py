@@ -1,7 +1,8 @@
 """A webhook that keeps texts and delivery reports in a database.
 
 It is told of an event at least once, so it may be told twice: the event's id is the key of its row, and a row that is
-there stays as it is. It answers 200 when the row is committed and 503 when it is not, and is then told again.
+there stays as it is. It answers 200 when the row is committed and 503 when it is not, and is then told again; 400, which
+ends in a dead letter, when it could never be.
 
     DATABASE_URL   postgresql://… or sqlite:/path/to/file
     PORT           where to listen; a free port if not given
@@ -74,6 +75,9 @@ class Webhook(BaseHTTPRequestHandler):
             for event in events:
                 print(keep(event), flush=True)
             self.answer(200)
+        except (ValueError, KeyError, TypeError) as error:  # Not an event as we know it, nor will it become one.
+            print(f"refused: {error!r}", flush=True)
+            self.answer(400)
         except Exception as error:  # Whatever it was: we do not have the row, so we want to be told again.
             print(f"not kept: {error!r}", flush=True)
             self.answer(503)
