@@ -119,16 +119,22 @@ python_with() {
 # A Gridpost server, az signed in to it, and a communication resource that owns a phone number.
 open_for_business() {
   if [ -n "$guest" ]; then
-    say "- using the server at $GRIDPOST_URL"
-    eval "$(gridpost env --az)"
+    say "- using the server at $guest"
+    # The commands find a server by its data folder, GRIDPOST_DATA; both have to speak of one.
+    local variables
+    variables=$(gridpost env --az) || fail "it is not running, or GRIDPOST_DATA is not its data folder"
+    eval "$variables"
+    [ "$GRIDPOST_URL" = "$guest" ] || fail "the server of that data folder is at $GRIDPOST_URL: eval \"\$(gridpost env)\" again"
     resource=$GRIDPOST_RESOURCE_ID number=$GRIDPOST_NUMBER
     return
   fi
-  say "- a server in an empty folder, and az signed in to it"
+  say "- a server in an empty folder ($(command -v gridpost)), and az signed in to it"
   start server gridpost serve --listen 127.0.0.1:0 --data "$folder/data" --output json
   until_it_is "the server is ready" grep -q '"ready":true' "$folder/server.log"
   export GRIDPOST_DATA=$folder/data
-  eval "$(gridpost env --az)"
+  local variables
+  variables=$(gridpost env --az)
+  eval "$variables"
 
   say "- a communication resource with a phone number"
   number=+15555550177

@@ -4,6 +4,7 @@
 //! else goes to the standard error stream. Nothing is coloured or animated unless a terminal is looking. A reader that
 //! has gone away is not an error.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -220,25 +221,49 @@ pub fn is_watched() -> bool {
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
     // A closed pipe is how `head` says that it has read enough.
-    let _ = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+    let text = visible(text.trim_end_matches('\n'), &['\n', '\t']);
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Writes a text to the standard error stream.
 pub fn remark(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", visible(text, &['\n', '\t']));
+}
+
+/// A text in which control characters are spelled out, but for some: names come from anybody, and none may move the
+/// cursor of who reads them or look like another line.
+pub fn visible<'a>(text: &'a str, allowed: &[char]) -> Cow<'a, str> {
+    let is_hidden = |one: char| one.is_control() && !allowed.contains(&one);
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut spelled = String::with_capacity(text.len() + 8);
+    for one in text.chars() {
+        match is_hidden(one) {
+            true => spelled.extend(one.escape_default()),
+            false => spelled.push(one),
+        }
+    }
+    Cow::Owned(spelled)
 }
 
 /// Lays rows out in columns, each as wide as its widest cell.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let clean = |row: &Vec<String>| {
+        row.iter()
+            .map(|cell| visible(cell, &[]).into_owned())
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
+    for row in std::iter::once(&head).chain(&rows) {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             let _ = write!(line, "{cell:width$}  ");
@@ -268,6 +293,16 @@ mod tests {
             table(&["NAME", "N"], &rows),
             "NAME    N\na       1\nlonger  22\n"
         );
+    }
+
+    #[test]
+    fn no_name_writes_another_line_or_moves_the_cursor() {
+        let rows = [vec!["a\nroot  granted".to_owned(), "\u{1b}[2J".to_owned()]];
+        assert_eq!(
+            table(&["NAME", "N"], &rows),
+            "NAME              N\na\\nroot  granted  \\u{1b}[2J\n"
+        );
+        assert_eq!(visible("a\tb\n\r", &['\n', '\t']), "a\tb\n\\r");
     }
 
     #[tokio::test]

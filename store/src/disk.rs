@@ -7,11 +7,14 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::{Fault, Faults, FileKind, Operation};
+
+/// Keys and messages stand in our files, so that whoever else uses the machine may not read them, whatever its umask is.
+pub(crate) const OWNERS: u32 = 0o600;
 
 /// Opens and makes files.
 #[derive(Clone, Default)]
@@ -31,6 +34,7 @@ impl Disk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(OWNERS)
             .open(path)?;
         Ok(DiskFile {
             file,
@@ -46,6 +50,7 @@ impl Disk {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(OWNERS)
             .open(path)?;
         Ok(DiskFile {
             file,

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use redb::{
     Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition, TableHandle,
 };
 
-use crate::disk::{self, Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile, OWNERS};
 use crate::rows::{Layer, SPACE_BYTES};
 use crate::{FileKind, OpenError, Position, Progress, StoreError};
 
@@ -340,6 +341,7 @@ impl FolderLock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(OWNERS)
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -344,7 +345,9 @@ impl ReplayedRows {
 }
 
 fn make_folder(folder: &Path) -> Result<(), OpenError> {
-    fs::create_dir_all(folder).map_err(|e| unmade(folder, e))
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(|e| unmade(folder, e))
 }
 
 fn unmade(folder: &Path, source: std::io::Error) -> OpenError {

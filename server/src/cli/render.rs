@@ -6,6 +6,8 @@ use gridpost_model::Timestamp;
 use gridpost_model::time::read_span;
 use serde_json::Value;
 
+use crate::output::visible;
+
 /// A webhook request as it looks on the wire.
 pub(super) fn request(request: &Value) -> String {
     let mut text = format!(
@@ -77,7 +79,7 @@ const SHOWN_OF_SUBJECT: usize = 60;
 
 /// A subject that fits a line: what is long is cut in its middle, because chat has long ids at both ends.
 pub(super) fn subject(subject: &Value) -> String {
-    let whole = plain(subject);
+    let whole = visible(&plain(subject), &[]).into_owned();
     let count = whole.chars().count();
     if count <= SHOWN_OF_SUBJECT {
         return whole;

@@ -1,6 +1,7 @@
 //! What a store finds when it is opened.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use gridpost_store::{OpenError, Scan, Store};
@@ -16,6 +17,31 @@ fn a_new_store_makes_no_segment_before_the_first_write() {
         Default::default()
     );
     assert!(place.segments().is_empty());
+}
+
+#[test]
+fn nobody_else_may_read_what_a_store_keeps() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    put(&store, "a", "1").unwrap();
+    publish(&store, 1).unwrap();
+    wait(store.close());
+    let mut folders = vec![place.folder.path().to_owned()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    files += 1;
+                    let mode = fs::metadata(&path).unwrap().permissions().mode();
+                    assert_eq!(mode & 0o077, 0, "{}", path.display());
+                }
+            }
+        }
+    }
+    assert!(files > 2);
 }
 
 #[test]
