@@ -10,11 +10,11 @@ use gridpost_model::{ResourceId, Timestamp};
 use gridpost_store::Partition;
 use serde::{Deserialize, Serialize};
 
-use crate::Grid;
 use crate::intake::IntakeKind;
 use crate::manage::{Created, Invalid, ManageError};
 use crate::registry::GROUPS;
 use crate::scope::Scope;
+use crate::{Grid, roles};
 
 /// A resource group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,8 @@ impl Grid {
                 if inner.registry.read().groups.get(&id).is_none() {
                     return Ok(false);
                 }
+                // Also what was assigned at what was never there.
+                roles::forget_at(&inner, &[id.to_string()]).await?;
                 let key = id.clone();
                 inner
                     .commit(Partition::DIRECTORY, move |txn| {

@@ -1,7 +1,8 @@
 //! Role assignments: who holds which role, and where.
 //!
 //! Promise: a principal may do what one of its roles allows at a scope that covers the target, and nothing else. Asking
-//! reads memory only, and costs as much as the principal has assignments.
+//! reads memory only, and costs as much as the principal has assignments. What was assigned at something goes before it
+//! does, whichever way it goes, so that what is made there later under the same name is opened to nobody.
 //! Not here: what a role allows (`model::role`), which action a call is (`api`).
 
 use std::sync::Arc;
@@ -12,13 +13,16 @@ use gridpost_store::{Partition, StoreError};
 use imbl::{HashMap, OrdMap};
 use serde::{Deserialize, Serialize};
 
-use crate::Grid;
-use crate::manage::{Invalid, ManageError};
+use crate::manage::{Created, Invalid, ManageError};
 use crate::principals::Principal;
 use crate::registry::{ROLE_ASSIGNMENTS, folded};
+use crate::{Grid, Inner};
 
 /// How many assignments there are at most, as the service has it for one subscription.
 pub const MOST_ASSIGNMENTS: usize = 4_000;
+
+/// How many characters a description has at most. All assignments are kept in memory, which this keeps below 40 MB.
+pub const MOST_DESCRIPTION_CHARS: usize = 2_048;
 
 /// The scope above all.
 pub const ROOT: &str = "/";
@@ -32,7 +36,7 @@ pub struct RoleAssignment {
     pub scope: String,
     /// The principal's object id.
     pub principal_id: String,
-    /// The role's GUID.
+    /// The role's GUID. It may be the role's name in what is to be assigned.
     pub role: String,
     /// What the one who assigned it said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +70,7 @@ impl RoleAssignment {
     fn is_same_grant(&self, other: &Self) -> bool {
         self.scope.eq_ignore_ascii_case(&other.scope)
             && self.principal_id.eq_ignore_ascii_case(&other.principal_id)
-            && self.role.eq_ignore_ascii_case(&other.role)
+            && self.role() == other.role()
     }
 }
 
@@ -160,31 +164,22 @@ impl Grid {
         state.roles.by_name.get(&folded(name)).cloned()
     }
 
-    /// Assigns a role. Assigning what is assigned already under the same name changes nothing.
+    /// Assigns a role, and tells whether that is new. Assigning what is assigned already under the same name changes
+    /// nothing.
     ///
     /// # Errors
     /// See [`AssignError`].
     pub async fn assign_role(
         &self,
         wanted: RoleAssignment,
-    ) -> Result<Arc<RoleAssignment>, AssignError> {
-        let scope = canonical_scope(&wanted.scope).map_err(ManageError::from)?;
-        let wanted = RoleAssignment { scope, ..wanted };
-        if wanted.role().is_none() {
-            let message = format!(
-                "The specified role definition with ID '{}' does not exist.",
-                wanted.role
-            );
-            return Err(
-                ManageError::from(Invalid::new("properties.roleDefinitionId", message)).into(),
-            );
-        }
+    ) -> Result<(Arc<RoleAssignment>, Created), AssignError> {
+        let wanted = canonical(wanted).map_err(ManageError::from)?;
         self.0
             .change(move |inner| async move {
                 let state = inner.registry.read();
                 if let Some(known) = state.roles.by_name.get(&wanted.key()) {
                     return match known.is_same_grant(&wanted) {
-                        true => Ok(Arc::clone(known)),
+                        true => Ok((Arc::clone(known), Created::Updated)),
                         false => Err(AssignError::Different),
                     };
                 }
@@ -208,21 +203,27 @@ impl Grid {
                     .await?;
                 let assigned = Arc::new(wanted);
                 inner.registry.update(|state| state.roles.insert(&assigned));
-                Ok(assigned)
+                Ok((assigned, Created::New))
             })
             .await
     }
 
-    /// Takes a role away. Gives back what was assigned; `None` when nothing was.
+    /// Takes away the assignment of that name at that scope. Gives back what was assigned; `None` when nothing was.
     ///
     /// # Errors
     /// The change was not stored.
     pub async fn unassign_role(
         &self,
+        scope: &str,
         name: &str,
     ) -> Result<Option<Arc<RoleAssignment>>, StoreError> {
-        let key = folded(name);
-        let gone = self.unassign_where(move |one| one.key() == key).await?;
+        let (key, scope) = (folded(name), scope.to_owned());
+        let is_it =
+            move |one: &RoleAssignment| one.key() == key && one.scope.eq_ignore_ascii_case(&scope);
+        let gone = self
+            .0
+            .change(move |inner| async move { unassign(&inner, is_it).await })
+            .await?;
         Ok(gone.into_iter().next())
     }
 
@@ -236,41 +237,85 @@ impl Grid {
         let lies_there = |one: &RoleAssignment| covers(&scope, &one.scope);
         // Nearly always nobody was assigned anything there, and nothing has to wait for that.
         if self.role_assignments().iter().any(|one| lies_there(one)) {
-            self.unassign_where(move |one| covers(&scope, &one.scope))
+            self.0
+                .change(move |inner| async move { forget_at(&inner, &[scope]).await })
                 .await?;
         }
         Ok(())
     }
+}
 
-    async fn unassign_where(
-        &self,
-        is_meant: impl Fn(&RoleAssignment) -> bool + Send + 'static,
-    ) -> Result<Vec<Arc<RoleAssignment>>, StoreError> {
-        self.0
-            .change(move |inner| async move {
-                let state = inner.registry.read();
-                let all = state.roles.by_name.values();
-                let gone: Vec<_> = all.filter(|one| is_meant(one)).cloned().collect();
-                drop(state);
-                if gone.is_empty() {
-                    return Ok(gone);
-                }
-                let keys: Vec<String> = gone.iter().map(|one| one.key()).collect();
-                inner
-                    .commit(Partition::DIRECTORY, move |txn| {
-                        keys.iter()
-                            .try_for_each(|key| txn.remove(&ROLE_ASSIGNMENTS, key))
-                    })
-                    .await?;
-                inner.registry.update(|state| {
-                    for one in &gone {
-                        state.roles.remove(one);
-                    }
-                });
-                Ok(gone)
-            })
-            .await
+/// Takes away what was assigned at scopes that are about to go, or below them. Only inside a change, and before they go:
+/// after a crash in between, nobody holds too much.
+pub(crate) async fn forget_at(inner: &Arc<Inner>, scopes: &[String]) -> Result<(), StoreError> {
+    let lies_there = |one: &RoleAssignment| scopes.iter().any(|at| covers(at, &one.scope));
+    unassign(inner, lies_there).await.map(drop)
+}
+
+/// Every way in which the path of an event subscription is written: on its source or on the system topic that stands for
+/// it, and as an extension or below it.
+pub(crate) fn paths_of_subscription(parents: &[&ResourceId], name: &str) -> Vec<String> {
+    let forms = ["eventSubscriptions", EXTENSIONS];
+    parents
+        .iter()
+        .flat_map(|parent| forms.map(|form| format!("{parent}/{form}/{name}")))
+        .collect()
+}
+
+/// What event subscriptions on a resource lie below.
+pub(crate) const EXTENSIONS: &str = "providers/Microsoft.EventGrid/eventSubscriptions";
+
+/// Takes assignments away. Only inside a change.
+async fn unassign(
+    inner: &Arc<Inner>,
+    is_meant: impl Fn(&RoleAssignment) -> bool,
+) -> Result<Vec<Arc<RoleAssignment>>, StoreError> {
+    let state = inner.registry.read();
+    let all = state.roles.by_name.values();
+    let gone: Vec<_> = all.filter(|one| is_meant(one)).cloned().collect();
+    drop(state);
+    if gone.is_empty() {
+        return Ok(gone);
     }
+    let keys: Vec<String> = gone.iter().map(|one| one.key()).collect();
+    inner
+        .commit(Partition::DIRECTORY, move |txn| {
+            keys.iter()
+                .try_for_each(|key| txn.remove(&ROLE_ASSIGNMENTS, key))
+        })
+        .await?;
+    inner.registry.update(|state| {
+        for one in &gone {
+            state.roles.remove(one);
+        }
+    });
+    Ok(gone)
+}
+
+/// An assignment as it is kept: its scope in one form, its role by its GUID.
+fn canonical(wanted: RoleAssignment) -> Result<RoleAssignment, Invalid> {
+    let scope = canonical_scope(&wanted.scope)?;
+    let role = wanted.role().ok_or_else(|| {
+        let message = format!(
+            "The specified role definition with ID '{}' does not exist.",
+            wanted.role
+        );
+        Invalid::new("properties.roleDefinitionId", message)
+    })?;
+    let length = wanted
+        .description
+        .as_deref()
+        .map_or(0, |text| text.chars().count());
+    if MOST_DESCRIPTION_CHARS < length {
+        let message = format!("A description has at most {MOST_DESCRIPTION_CHARS} characters.");
+        return Err(Invalid::new("properties.description", message));
+    }
+    let role = role.id.to_owned();
+    Ok(RoleAssignment {
+        scope,
+        role,
+        ..wanted
+    })
 }
 
 /// A scope as it is kept: `/`, or an identifier without a slash at its end.

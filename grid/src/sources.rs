@@ -1,7 +1,7 @@
 //! Taking a source away, with everything that hangs on it.
 //!
 //! Promise: a source, its topic and its event subscriptions go in one transaction; what had matched before is no longer
-//! delivered.
+//! delivered. The roles assigned there go first.
 //! Not here: who asks for it (`entrances`, `domain_topics`, `system_topics`, and `comms` when a communication resource is
 //! deleted).
 
@@ -14,7 +14,8 @@ use imbl::OrdMap;
 
 use crate::manage::ManageError;
 use crate::registry::{DOMAIN_TOPICS, DOMAINS, SUBSCRIPTIONS, SYSTEM_TOPICS, State, TOPICS};
-use crate::{Grid, Inner, notice};
+use crate::system_topics::SystemTopic;
+use crate::{Grid, Inner, notice, roles};
 
 impl Grid {
     /// Forgets a resource that was deleted: its topic or system topic and its event subscriptions.
@@ -32,10 +33,16 @@ impl Grid {
 /// Rows removed in one transaction, or as many as one source has; a domain may have a hundred thousand topics.
 const ROWS_AT_ONCE: usize = 1_000;
 
-/// Deletes all that hangs on a source. Only inside a change. The topics of a domain go before it, a number at a time:
-/// whoever finds the domain after a crash can delete it again.
+/// Deletes a source and all that hangs on it, its system topic too. Only inside a change. The topics of a domain go before
+/// it, a number at a time: whoever finds the domain after a crash can delete it again.
 pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result<(), StoreError> {
     let state = inner.registry.read();
+    let stands_for_it = state
+        .system_topic_of(source)
+        .map(|topic| topic.id.to_string());
+    let mut scopes = vec![source.to_string()];
+    scopes.extend(stands_for_it);
+    roles::forget_at(inner, &scopes).await?;
     if let Some(domain) = state.domains.get(source) {
         let (mut some, mut rows) = (Vec::new(), 0);
         for topic in domain.topics.values() {
@@ -49,6 +56,16 @@ pub(crate) async fn take_away(inner: &Arc<Inner>, source: &ResourceId) -> Result
         take_some_away(inner, &some).await?;
     }
     take_some_away(inner, std::slice::from_ref(source)).await
+}
+
+/// Deletes a system topic and the event subscriptions of its source, which stays. Only inside a change.
+pub(crate) async fn take_system_topic_away(
+    inner: &Arc<Inner>,
+    topic: &SystemTopic,
+) -> Result<(), StoreError> {
+    let on_source = format!("{}/{}", topic.source, roles::EXTENSIONS);
+    roles::forget_at(inner, &[topic.id.to_string(), on_source]).await?;
+    take_some_away(inner, std::slice::from_ref(&topic.source)).await
 }
 
 /// Deletes sources of one partition in one transaction.

@@ -23,7 +23,7 @@ use crate::registry::{DOMAIN_TOPICS, LANE_NUMBERS, SUBSCRIPTIONS, SYSTEM_TOPICS,
 use crate::scope::Scope;
 use crate::system_topics::{self, SystemTopic};
 use crate::transcript::Transcript;
-use crate::{Grid, Inner, notice, validation};
+use crate::{Grid, Inner, notice, roles, validation};
 
 pub use crate::specification::{
     FilterPatch, RetryPolicyPatch, SubscriptionPatch, SubscriptionSpec, WebHookPatch,
@@ -467,7 +467,13 @@ impl Inner {
         one: &Arc<EventSubscription>,
     ) -> Result<(), StoreError> {
         let row = Arc::clone(one);
-        let emptied = self.registry.read().emptied_without(one);
+        let state = self.registry.read();
+        let emptied = state.emptied_without(one);
+        let mut parents = vec![&one.source];
+        parents.extend(state.system_topic_of(&one.source).map(|topic| &topic.id));
+        let mut scopes = roles::paths_of_subscription(&parents, &one.name);
+        scopes.extend(emptied.as_ref().map(ResourceId::to_string));
+        roles::forget_at(self, &scopes).await?;
         let topic = emptied.clone();
         self.commit(Partition::of(&one.source), move |txn| {
             if let Some(topic) = topic {

@@ -130,7 +130,7 @@ impl Grid {
                 let Some(topic) = inner.registry.read().system_topics.get(&id).cloned() else {
                     return Ok(false);
                 };
-                sources::take_away(&inner, &topic.source).await?;
+                sources::take_system_topic_away(&inner, &topic).await?;
                 Ok(true)
             })
             .await

@@ -70,13 +70,16 @@ impl ResourceId {
     /// The type of the innermost resource: `Microsoft.EventGrid/systemTopics/eventSubscriptions`.
     /// `None` for scopes without a provider.
     pub fn resource_type(&self) -> Option<String> {
-        let at = self.folded.rfind("/providers/")? + "/providers/".len();
-        let mut segments = self.text[at..].split('/');
-        let mut found = segments.next()?.to_owned();
-        while let Some(kind) = segments.next() {
+        let segments: Vec<&str> = self.text.split('/').skip(1).collect();
+        // Words and names take turns, so a resource that is called `providers` is not mistaken for the word.
+        let words = (0..segments.len()).step_by(2).rev();
+        let at = words
+            .into_iter()
+            .find(|at| segments[*at].eq_ignore_ascii_case("providers"))?;
+        let mut found = (*segments.get(at + 1)?).to_owned();
+        for kind in segments[at + 2..].iter().step_by(2) {
             found.push('/');
             found.push_str(kind);
-            segments.next();
         }
         Some(found)
     }
@@ -207,6 +210,18 @@ mod tests {
             below.resource_type().unwrap(),
             "Microsoft.EventGrid/eventSubscriptions"
         );
+    }
+
+    #[test]
+    fn a_resource_may_be_called_providers() {
+        let mail =
+            "/subscriptions/S1/resourceGroups/providers/providers/A.B/emailServices/providers";
+        let domain: ResourceId = format!("{mail}/domains/a.b").parse().unwrap();
+        assert_eq!(domain.resource_type().unwrap(), "A.B/emailServices/domains");
+        let group: ResourceId = "/subscriptions/S1/resourceGroups/providers"
+            .parse()
+            .unwrap();
+        assert_eq!(group.resource_type(), None);
     }
 
     #[test]

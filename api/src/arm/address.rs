@@ -23,7 +23,8 @@ pub(super) struct Address {
 const ROOTS: [&str; 3] = ["subscriptions", "providers", "tenants"];
 
 impl Address {
-    /// `None` when the path is not one of Resource Manager's. The path has no double slashes.
+    /// `None` when the path is not one of Resource Manager's, or hangs on what is no resource id: that is not taken for
+    /// hanging on nothing, which is above everything. The path has no double slashes.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let is = |at: usize, word: &str| {
@@ -48,12 +49,15 @@ impl Address {
             ),
             None => (&segments[..0], None, &segments[..]),
         };
-        let scope = (!scope.is_empty()).then(|| format!("/{}", scope.join("/")).parse().ok());
+        let scope = match scope {
+            [] => None,
+            scope => Some(format!("/{}", scope.join("/")).parse().ok()?),
+        };
         let names: Vec<String> = rest.iter().map(|segment| (*segment).to_owned()).collect();
         let folded = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         let subscription = subscription.map(|id| (*id).to_owned());
         Some(Self {
-            scope: scope.flatten(),
+            scope,
             namespace,
             names,
             folded,
@@ -164,6 +168,15 @@ mod tests {
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.EventGrid/topics/providers/listKeys",
         );
         assert_eq!(address.words(), ["topics", "providers", "listkeys"]);
+    }
+
+    #[test]
+    fn what_hangs_on_no_resource_id_hangs_nowhere() {
+        for group in ["g\u{1}", "g\u{7f}"] {
+            let below = "providers/Microsoft.Authorization/roleAssignments/x";
+            let path = format!("/subscriptions/S/resourceGroups/{group}/{below}");
+            assert!(Address::parse(&path).is_none(), "{path:?}");
+        }
     }
 
     #[test]

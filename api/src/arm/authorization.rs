@@ -4,7 +4,7 @@
 //! Not here: what a role allows (`model::role`), who may call what (`access`).
 //! Source: what `az role` 2.91 sends and reads.
 
-use gridpost_grid::manage::ManageError;
+use gridpost_grid::manage::{Created, ManageError};
 use gridpost_grid::roles::{AssignError, ROOT, RoleAssignment};
 use gridpost_model::role::{ROLES, covers};
 use gridpost_model::{ResourceId, Role};
@@ -92,21 +92,17 @@ async fn put(call: &Call<'_>, name: &str) -> Answer {
         created: call.parts.clock.now(),
         created_by: call.principal.object_id.clone(),
     };
-    let existed = call.parts.grid.role_assignment(name).is_some();
-    let assigned = call.parts.grid.assign_role(wanted).await?;
-    let status = match existed {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
+    let (assigned, created) = call.parts.grid.assign_role(wanted).await?;
+    let status = match created {
+        Created::Updated => StatusCode::OK,
+        Created::New => StatusCode::CREATED,
     };
     Ok(json(status, shown(call, &assigned)))
 }
 
 /// What was taken away is shown once more; that there was nothing is no error.
 async fn delete(call: &Call<'_>, name: &str) -> Answer {
-    if found(call, name).is_err() {
-        return empty(StatusCode::NO_CONTENT);
-    }
-    let gone = call.parts.grid.unassign_role(name).await;
+    let gone = call.parts.grid.unassign_role(scope(call), name).await;
     match gone.map_err(ManageError::from)? {
         Some(gone) => ok(shown(call, &gone)),
         None => empty(StatusCode::NO_CONTENT),
@@ -225,10 +221,11 @@ fn shown_role(call: &Call<'_>, role: &Role) -> Value {
 }
 
 fn shown(call: &Call<'_>, one: &RoleAssignment) -> Value {
+    let role = one.role().map_or(&*one.role, |role| role.id);
     json!({
         "id": one.id(), "name": one.name, "type": "Microsoft.Authorization/roleAssignments",
         "properties": {
-            "roleDefinitionId": role_id(call, &one.role),
+            "roleDefinitionId": role_id(call, role),
             "principalId": one.principal_id, "principalType": "ServicePrincipal",
             "scope": one.scope, "description": one.description,
             "condition": null, "conditionVersion": null,

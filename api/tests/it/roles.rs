@@ -348,3 +348,24 @@ async fn the_audit_log_tells_what_roles_refused_and_what_our_own_rest_changed() 
     let wrong = stack.own("GET", "audit?who=me", "").await;
     assert_eq!(wrong.status, 400);
 }
+
+#[tokio::test]
+async fn a_scope_that_is_no_resource_id_is_not_taken_for_everything() {
+    let stack = Stack::start().await;
+    let manager = Manager::sign_in(&stack).await;
+    let (_, object, _) = made(&stack, "").await;
+    let scope = format!("{SUBSCRIPTION}/resourceGroups/g%01");
+    for (method, body) in [
+        ("PUT", assignment(READER.id, &object)),
+        ("GET", Value::Null),
+        ("DELETE", Value::Null),
+    ] {
+        let target = format!("{}?api-version=2022-04-01", path(&scope, NAME));
+        let answer = manager.raw(method, &target, body).await;
+        assert_eq!(answer.status, 404, "{method}: {}", answer.text);
+    }
+    let all = manager
+        .get("//providers/Microsoft.Authorization/roleAssignments")
+        .await;
+    assert!(!all.to_string().contains(NAME));
+}

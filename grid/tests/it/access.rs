@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use gridpost_grid::audit::{self, AuditQuery, Entry};
 use gridpost_grid::credentials::Proof;
+use gridpost_grid::entrances::EntranceSpec;
+use gridpost_grid::intake::IngressSpec;
 use gridpost_grid::manage::ManageError;
 use gridpost_grid::principals::{ClientSecret, Principal, Salt, SecretHash, SignInError};
 use gridpost_grid::roles::{AssignError, RoleAssignment};
+use gridpost_grid::subscriptions::{Source, SubscriptionSpec};
+use gridpost_grid::system_topics::SystemTopicSpec;
+use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
+use gridpost_model::filter::TopicKind;
 use gridpost_model::role::{CONTRIBUTOR, READER};
-use gridpost_model::{Plane, Secret, Timestamp};
+use gridpost_model::{Plane, ResourceId, Secret, Timestamp};
 use gridpost_sim::SeededChance;
 
-use crate::world::{GROUP, World};
+use crate::endpoint::Endpoint;
+use crate::world::{BEGINNING, GROUP, World, communication, topic_id, until};
 
 const NOW: Timestamp = Timestamp::EPOCH;
 const READ: &str = "Microsoft.EventGrid/topics/read";
@@ -175,12 +182,20 @@ async fn a_role_counts_where_it_was_assigned_and_below_and_after_a_restart() {
     assert!(!may("Microsoft.EventGrid/topics/write", &topic));
     assert!(!world.grid.may("o-b", Plane::Management, READ, &topic));
 
-    let again = world.grid.assign_role(reader).await.unwrap();
+    let (again, _) = world.grid.assign_role(reader).await.unwrap();
     assert_eq!(again.name, "n1");
-    let gone = world.grid.unassign_role("N1").await.unwrap();
+    assert!(world.grid.unassign_role("/", "n1").await.unwrap().is_none());
+    let gone = world.grid.unassign_role(GROUP, "N1").await.unwrap();
     assert_eq!(gone.unwrap().role, READER.id);
     assert!(!may(READ, &topic));
-    assert!(world.grid.unassign_role("n1").await.unwrap().is_none());
+    assert!(
+        world
+            .grid
+            .unassign_role(GROUP, "n1")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -225,6 +240,185 @@ async fn roles_go_with_their_principal_and_with_what_they_were_assigned_at() {
     let left = world.grid.role_assignments();
     let names: Vec<_> = left.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["n3"]);
+}
+
+impl World {
+    /// Assigns a role at each of these.
+    async fn assign_at(&self, scopes: &[String]) {
+        self.grid.put_principal(principal("a", &[])).await.unwrap();
+        for (number, scope) in scopes.iter().enumerate() {
+            let wanted = assignment(&format!("n{number}"), "o-a", READER.id, scope);
+            self.grid.assign_role(wanted).await.unwrap();
+        }
+    }
+
+    fn assigned_at(&self) -> Vec<String> {
+        let all = self.grid.role_assignments();
+        all.iter().map(|one| one.scope.clone()).collect()
+    }
+
+    /// Subscribes to a topic of ours for a minute.
+    async fn subscribe_briefly(&self, source: &ResourceId, name: &str, endpoint: &Endpoint) {
+        let spec = SubscriptionSpec {
+            expires: Some(BEGINNING + Duration::from_secs(60)),
+            ..SubscriptionSpec::to(endpoint.url())
+        };
+        let (id, kind) = (source.clone(), TopicKind::Custom);
+        let source = Source { id, kind };
+        let made = self.grid.put_event_subscription(&source, name, spec);
+        made.await.unwrap();
+    }
+}
+
+fn entrance() -> EntranceSpec {
+    EntranceSpec {
+        location: "local".into(),
+        tags: std::collections::BTreeMap::new(),
+        ingress: IngressSpec::default(),
+        automation: None,
+    }
+}
+
+/// Both forms of a subscription's path on a resource.
+fn both(on: &ResourceId, name: &str) -> [String; 2] {
+    [
+        format!("{on}/eventSubscriptions/{name}"),
+        format!("{on}/providers/Microsoft.EventGrid/EVENTSUBSCRIPTIONS/{name}"),
+    ]
+}
+
+#[tokio::test]
+async fn roles_go_with_a_subscription_that_expires_and_with_the_domain_topic_it_leaves_empty() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let domain: ResourceId = format!("{GROUP}/providers/Microsoft.EventGrid/domains/shop")
+        .parse()
+        .unwrap();
+    let automation = Some(gridpost_grid::domain_topics::Automation::default());
+    let spec = EntranceSpec {
+        automation,
+        ..entrance()
+    };
+    world.grid.put_entrance(domain.clone(), spec).await.unwrap();
+    world
+        .grid
+        .put_entrance(topic_id("orders"), entrance())
+        .await
+        .unwrap();
+    let below = domain.join("topics/one").unwrap();
+    world.subscribe_briefly(&below, "last", &endpoint).await;
+    world
+        .subscribe_briefly(&topic_id("orders"), "es1", &endpoint)
+        .await;
+    let mut scopes = vec![
+        below.to_string(),
+        domain.to_string(),
+        topic_id("orders").to_string(),
+    ];
+    scopes.extend(both(&below, "last"));
+    scopes.extend(both(&topic_id("orders"), "es1"));
+    scopes.extend(both(&topic_id("orders"), "es2"));
+    world.assign_at(&scopes).await;
+    world.advance(Duration::from_secs(60));
+    let kept = [&scopes[1..3], &scopes[7..]].concat();
+    until("the roles are gone", || world.assigned_at() == kept).await;
+    let world = world.restart().await;
+    assert_eq!(world.assigned_at(), kept);
+}
+
+#[tokio::test]
+async fn roles_go_with_a_subscription_in_whatever_form_it_is_deleted() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    world.subscribe("es1", &endpoint).await;
+    let source = communication().id;
+    let stands_for_it = world.grid.system_topic_of(&source).unwrap().id.clone();
+    let mut scopes = vec![source.to_string(), stands_for_it.to_string()];
+    scopes.extend(both(&source, "ES1"));
+    scopes.extend(both(&stands_for_it, "es1"));
+    world.assign_at(&scopes).await;
+    assert!(
+        world
+            .grid
+            .delete_event_subscription(&source, "es1")
+            .await
+            .unwrap()
+    );
+    assert_eq!(world.assigned_at(), scopes[..2]);
+}
+
+#[tokio::test]
+async fn roles_go_with_a_system_topic_and_with_the_source_that_it_goes_with() {
+    let world = World::start();
+    let endpoint = Endpoint::agreeing().await;
+    let source = communication().id;
+    let elsewhere: ResourceId =
+        "/subscriptions/sub/resourceGroups/other/providers/Microsoft.EventGrid/systemTopics/st1"
+            .parse()
+            .unwrap();
+    let mut scopes = vec![elsewhere.to_string(), source.to_string()];
+    scopes.extend(both(&elsewhere, "es1"));
+    scopes.push(both(&source, "es1")[1].clone());
+    for is_source_left in [true, false] {
+        let spec = SystemTopicSpec {
+            location: "global".into(),
+            tags: std::collections::BTreeMap::new(),
+            source: source.clone(),
+            topic_type: COMMUNICATION_TOPIC_TYPE.into(),
+        };
+        let made = world.grid.put_system_topic(elsewhere.clone(), spec);
+        made.await.unwrap();
+        world.subscribe("es1", &endpoint).await;
+        world.grid.forget_roles_at("/").await.unwrap();
+        world.assign_at(&scopes).await;
+        if is_source_left {
+            assert!(world.grid.delete_system_topic(&elsewhere).await.unwrap());
+            assert_eq!(world.assigned_at(), scopes[1..2]);
+        } else {
+            world.grid.remove_source(&source).await.unwrap();
+            assert_eq!(world.assigned_at(), Vec::<String>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn roles_go_with_a_group_and_with_what_is_in_it() {
+    let world = World::start();
+    let group: ResourceId = GROUP.parse().unwrap();
+    let made = world
+        .grid
+        .put_resource_group(group.clone(), "local".into(), Default::default());
+    made.await.unwrap();
+    let elsewhere = format!("{GROUP}2");
+    let scopes = [
+        GROUP.to_uppercase(),
+        topic_id("never").to_string(),
+        elsewhere.clone(),
+    ];
+    world.assign_at(&scopes).await;
+    assert!(world.grid.delete_resource_group(&group).await.unwrap());
+    assert_eq!(world.assigned_at(), [elsewhere]);
+}
+
+#[tokio::test]
+async fn an_assignment_keeps_the_role_s_guid_and_a_description_of_bounded_length() {
+    let world = World::start();
+    world.grid.put_principal(principal("a", &[])).await.unwrap();
+    let by_name = assignment("n1", "o-a", "reader", GROUP);
+    let (kept, _) = world.grid.assign_role(by_name).await.unwrap();
+    assert_eq!(kept.role, READER.id);
+    let by_guid = assignment("n2", "o-a", READER.id, GROUP);
+    let twice = world.grid.assign_role(by_guid).await;
+    assert!(matches!(twice, Err(AssignError::Exists(one)) if one.name == "n1"));
+    let long = RoleAssignment {
+        description: Some("x".repeat(gridpost_grid::roles::MOST_DESCRIPTION_CHARS + 1)),
+        ..assignment("n3", "o-a", READER.id, "/")
+    };
+    let refused = world.grid.assign_role(long).await;
+    assert!(matches!(
+        refused,
+        Err(AssignError::Refused(ManageError::Invalid(_)))
+    ));
 }
 
 #[tokio::test]
