@@ -18,6 +18,12 @@ use crate::{Comms, tables};
 /// The type of a communication resource.
 pub const RESOURCE_TYPE: &str = "Microsoft.Communication/communicationServices";
 
+/// How many resources there are at most. Each is kept in memory, with its counters.
+pub const MOST_RESOURCES: usize = 1_000;
+
+/// How many domains a resource is linked to at most, so that all links together stay below some 30 MB.
+pub const MOST_LINKED_DOMAINS: usize = 100;
+
 /// The tag that chooses the event shape.
 pub const EVENT_SHAPE_TAG: &str = "gridpost-event-shape";
 
@@ -83,6 +89,15 @@ impl EventShape {
     }
 }
 
+/// Which domains a resource is to be linked to.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// The ids of all of them.
+    pub domains: Vec<String>,
+    /// Those that whoever asks has a say in. The others stay linked if they are, and are not linked anew.
+    pub granted: Vec<String>,
+}
+
 /// What a put says of a resource. `None` keeps what is, or takes the default of a new resource.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSpec {
@@ -97,7 +112,7 @@ pub struct ServiceSpec {
     /// `publicNetworkAccess`.
     pub public_network_access: Option<String>,
     /// `linkedDomains`.
-    pub linked_domains: Option<Vec<String>>,
+    pub linked_domains: Option<Links>,
 }
 
 /// What a patch says of a resource. `None` keeps what is.
@@ -110,13 +125,26 @@ pub struct ServicePatch {
     /// `publicNetworkAccess`.
     pub public_network_access: Option<String>,
     /// `linkedDomains`.
-    pub linked_domains: Option<Vec<String>>,
+    pub linked_domains: Option<Links>,
 }
 
 impl CommunicationService {
     /// The shape of its events. A tag that names no shape was refused when it was written.
     pub fn event_shape(&self) -> EventShape {
         shape_of(&self.tags).unwrap_or_default()
+    }
+
+    /// Whether it is linked to a domain.
+    pub(crate) fn is_linked_to(&self, domain: &ResourceId) -> bool {
+        let mut all = self.linked_domains.iter();
+        all.any(|one| one.eq_ignore_ascii_case(domain.as_str()))
+    }
+
+    pub(crate) fn without_domain(&self, domain: &ResourceId) -> Self {
+        let mut changed = self.clone();
+        let other = |one: &String| !one.eq_ignore_ascii_case(domain.as_str());
+        changed.linked_domains.retain(other);
+        changed
     }
 
     /// Where its rows live.
@@ -130,6 +158,7 @@ impl CommunicationService {
         Ok(row.is_some_and(|row| row.immutable_id == self.immutable_id))
     }
 
+    /// Without links.
     fn new(id: ResourceId, spec: ServiceSpec, chance: &dyn Chance, now: Timestamp) -> Self {
         Self {
             id,
@@ -143,20 +172,20 @@ impl CommunicationService {
             public_network_access: spec
                 .public_network_access
                 .unwrap_or_else(|| "Enabled".into()),
-            linked_domains: spec.linked_domains.unwrap_or_default(),
+            linked_domains: Vec::new(),
             notification_hub_id: None,
             created: now,
             updated: now,
         }
     }
 
+    /// With its links as they are.
     fn changed_by(&self, patch: ServicePatch, now: Timestamp) -> Self {
         let mut changed = self.clone();
         changed.tags = patch.tags.unwrap_or(changed.tags);
         changed.disable_local_auth = patch
             .disable_local_auth
             .unwrap_or(changed.disable_local_auth);
-        changed.linked_domains = patch.linked_domains.unwrap_or(changed.linked_domains);
         changed.public_network_access = patch
             .public_network_access
             .unwrap_or(changed.public_network_access);
@@ -220,8 +249,19 @@ impl Comms {
         check_name(id.name())?;
         shape_of(&spec.tags)?;
         let now = self.0.settings.clock.now();
-        let Some(found) = self.resource(&id) else {
-            let made = CommunicationService::new(id, spec, &*self.0.settings.chance, now);
+        let found = self.resource(&id);
+        let linked = found
+            .as_ref()
+            .map_or(&[][..], |found| &found.linked_domains);
+        let linked = self.linked(linked, spec.linked_domains.clone())?;
+        let Some(found) = found else {
+            if MOST_RESOURCES <= self.all_resources().len() {
+                let message =
+                    format!("There are {MOST_RESOURCES} communication resources already.");
+                return Err(ManageError::Conflict(message));
+            }
+            let mut made = CommunicationService::new(id, spec, &*self.0.settings.chance, now);
+            made.linked_domains = linked;
             return Ok((self.keep(made).await?, Created::New));
         };
         if !found
@@ -239,12 +279,48 @@ impl Comms {
             tags: Some(spec.tags),
             disable_local_auth: spec.disable_local_auth,
             public_network_access: spec.public_network_access,
-            linked_domains: spec.linked_domains,
+            linked_domains: None,
         };
-        Ok((
-            self.keep(found.changed_by(patch, now)).await?,
-            Created::Updated,
-        ))
+        let mut changed = found.changed_by(patch, now);
+        changed.linked_domains = linked;
+        Ok((self.keep(changed).await?, Created::Updated))
+    }
+
+    /// The links that are asked for, each as its domain is written; without any, what there is. Mail is sent from domains
+    /// that exist and were verified.
+    fn linked(&self, before: &[String], asked: Option<Links>) -> Result<Vec<String>, ManageError> {
+        let Some(Links { domains, granted }) = asked else {
+            return Ok(before.to_vec());
+        };
+        let invalid = |message| Invalid {
+            field: "properties.linkedDomains",
+            message,
+        };
+        let has = |all: &[String], id: &str| all.iter().any(|one| one.eq_ignore_ascii_case(id));
+        let mut linked = Vec::new();
+        for text in domains {
+            let domain = text.parse().ok().and_then(|id| self.mail(&id));
+            let domain = domain
+                .filter(|one| one.is_verified_domain())
+                .ok_or_else(|| {
+                    invalid(format!(
+                        "Requested domain '{text}' does not exist or is not verified."
+                    ))
+                })?;
+            if !has(before, &text) && !has(&granted, &text) {
+                let message = "The domains of the resource were changed meanwhile. Try again.";
+                return Err(ManageError::Conflict(message.to_owned()));
+            }
+            if !has(&linked, &text) {
+                linked.push(domain.id.to_string());
+            }
+            if MOST_LINKED_DOMAINS < linked.len() {
+                let message =
+                    format!("A resource is linked to at most {MOST_LINKED_DOMAINS} domains.");
+                return Err(invalid(message).into());
+            }
+        }
+        Ok(linked)
     }
 
     /// Changes a resource.
@@ -254,13 +330,17 @@ impl Comms {
     pub async fn patch_resource(
         &self,
         id: &ResourceId,
-        patch: ServicePatch,
+        mut patch: ServicePatch,
     ) -> Result<Arc<CommunicationService>, ManageError> {
         self.change_resource(id, move |found, comms| {
             if let Some(tags) = &patch.tags {
                 shape_of(tags)?;
             }
-            Ok(found.changed_by(patch, comms.0.settings.clock.now()))
+            let links = patch.linked_domains.take();
+            let linked = comms.linked(&found.linked_domains, links)?;
+            let mut changed = found.changed_by(patch, comms.0.settings.clock.now());
+            changed.linked_domains = linked;
+            Ok(changed)
         })
         .await
     }
@@ -304,7 +384,7 @@ impl Comms {
     async fn change_resource(
         &self,
         id: &ResourceId,
-        change: impl FnOnce(&CommunicationService, &Self) -> Result<CommunicationService, Invalid>
+        change: impl FnOnce(&CommunicationService, &Self) -> Result<CommunicationService, ManageError>
         + Send
         + 'static,
     ) -> Result<Arc<CommunicationService>, ManageError> {
@@ -323,7 +403,7 @@ impl Comms {
             .await?
     }
 
-    async fn keep(
+    pub(crate) async fn keep(
         &self,
         mut service: CommunicationService,
     ) -> Result<Arc<CommunicationService>, StoreError> {
@@ -359,7 +439,7 @@ impl Comms {
     }
 
     /// The numbers go first and the resource last, so that a deletion cut short can be asked for again.
-    async fn delete_resource_now(&self, id: &ResourceId) -> Result<bool, ManageError> {
+    pub(crate) async fn delete_resource_now(&self, id: &ResourceId) -> Result<bool, ManageError> {
         let Some(service) = self.resource(id) else {
             return Ok(false);
         };

@@ -3,8 +3,10 @@
 //! Not here: what is below `emailServices` (`email`).
 //! Source: reference management 6.
 
-use gridpost_comms::mail::{MailKind, MailResource};
-use gridpost_comms::resources::{CommunicationService, RESOURCE_TYPE, ServicePatch, ServiceSpec};
+use gridpost_comms::mail::MailKind;
+use gridpost_comms::resources::{
+    CommunicationService, Links, RESOURCE_TYPE, ServicePatch, ServiceSpec,
+};
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
 use gridpost_model::{AccessKey, ResourceId, Secret, WhichKey};
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{Tags, Tracked};
-use super::{Answer, Call, email, email_body, empty, json, lists, ok, operations};
+use super::{Answer, Call, email, empty, json, lists, ok, operations};
 use crate::problem::Refusal;
 
 /// Routes below the namespace.
@@ -123,14 +125,14 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
         let message = "The property 'dataLocation' is required.";
         Refusal::invalid_field("properties.dataLocation", message)
     })?;
-    require_domains(call, &id, body.properties.linked_domains.as_deref())?;
+    let linked_domains = links(call, &id, body.properties.linked_domains)?;
     let spec = ServiceSpec {
         location: body.location.unwrap_or_else(|| "global".to_owned()),
         data_location,
         tags: body.tags.unwrap_or_default(),
         disable_local_auth: body.properties.disable_local_auth,
         public_network_access,
-        linked_domains: body.properties.linked_domains,
+        linked_domains,
     };
     let (service, created) = call.parts.comms.put_resource(id, spec).await?;
     let status = match created {
@@ -142,39 +144,37 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
 
 async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     let body: ServiceBody = call.body()?;
-    require_domains(call, id, body.properties.linked_domains.as_deref())?;
+    let public_network_access = body.properties.network_access()?;
     let patch = ServicePatch {
         tags: body.tags,
         disable_local_auth: body.properties.disable_local_auth,
-        public_network_access: body.properties.network_access()?,
-        linked_domains: body.properties.linked_domains,
+        public_network_access,
+        linked_domains: links(call, id, body.properties.linked_domains)?,
     };
     ok(shown(&*call.parts.comms.patch_resource(id, patch).await?))
 }
 
-/// Mail is sent from domains that exist and were verified. Linking one lends its name to the resource, so that it needs a
-/// say in the domain, which may lie in another group; leaving it linked does not.
-fn require_domains(
+/// Linking a domain lends its name to the resource, so that it needs a say in the domain, which may lie in another group;
+/// leaving it linked does not.
+fn links(
     call: &Call<'_>,
     id: &ResourceId,
-    linked: Option<&[String]>,
-) -> Result<(), Refusal> {
+    asked: Option<Vec<String>>,
+) -> Result<Option<Links>, Refusal> {
+    let Some(domains) = asked else {
+        return Ok(None);
+    };
     let before = call.parts.comms.resource(id);
-    let before = before
-        .map(|service| service.linked_domains.clone())
-        .unwrap_or_default();
-    for id in linked.unwrap_or_default() {
-        if !before.iter().any(|one| one.eq_ignore_ascii_case(id)) {
-            call.require("Microsoft.Communication/emailServices/domains/write", id)?;
-        }
-        let domain = id.parse().ok().and_then(|id| call.parts.comms.mail(&id));
-        let is_domain = |one: &MailResource| MailKind::of(&one.id) == Some(MailKind::Domain);
-        if !domain.is_some_and(|one| is_domain(&one) && email_body::is_verified(&one)) {
-            let message = format!("Requested domain '{id}' does not exist or is not verified.");
-            return Err(Refusal::invalid_field("properties.linkedDomains", message));
-        }
+    let is_linked = |id: &str| {
+        let mut before = before.iter().flat_map(|service| &service.linked_domains);
+        before.any(|one| one.eq_ignore_ascii_case(id))
+    };
+    let new = domains.iter().filter(|id| !is_linked(id));
+    let granted: Vec<String> = new.cloned().collect();
+    for id in &granted {
+        call.require("Microsoft.Communication/emailServices/domains/write", id)?;
     }
-    Ok(())
+    Ok(Some(Links { domains, granted }))
 }
 
 #[derive(Deserialize)]
@@ -184,10 +184,20 @@ struct HubBody {
     connection_string: Option<Secret>,
 }
 
+/// As much as is kept of a hub's id: more than the longest there can be.
+const MOST_HUB_ID_BYTES: usize = 1_024;
+
 /// Which hub it is, is written down; its connection string is not, because nothing is sent there.
 async fn link_hub(call: &Call<'_>, id: &ResourceId) -> Answer {
     let body: HubBody = call.body()?;
     let hub = body.resource_id.filter(|hub| !hub.is_empty());
+    if hub
+        .as_ref()
+        .is_some_and(|hub| MOST_HUB_ID_BYTES < hub.len())
+    {
+        let message = format!("A resource id has at most {MOST_HUB_ID_BYTES} bytes.");
+        return Err(Refusal::invalid_field("resourceId", message));
+    }
     let (Some(hub), Some(_)) = (hub, body.connection_string) else {
         let message = "The properties 'resourceId' and 'connectionString' are required.";
         return Err(Refusal::invalid_field("resourceId", message));

@@ -133,9 +133,10 @@ async fn put(call: &Call<'_>, kind: MailKind) -> Answer {
     let id = id(call, kind)?;
     call.require_group(&id)?;
     let body: Body = call.body()?;
-    let known = call.parts.comms.mail(&id);
-    let spec = email_body::spec(call.parts, kind, &id, body, known.as_deref())?;
-    let (made, created) = call.parts.comms.put_mail(id, spec).await?;
+    let (chance, own) = (Arc::clone(&call.parts.chance), id.clone());
+    let decide =
+        move |known: Option<&MailResource>| email_body::spec(&*chance, kind, &own, body, known);
+    let (made, created) = call.parts.comms.put_mail(id, decide).await?;
     let status = match created {
         Created::New => StatusCode::CREATED,
         Created::Updated => StatusCode::OK,
@@ -149,24 +150,33 @@ async fn patch(call: &Call<'_>, kind: MailKind) -> Answer {
         return Err(call.not_allowed());
     }
     let id = id(call, kind)?;
-    let known = found(call, &id)?;
+    found(call, &id)?;
     let body: Body = call.body()?;
-    let spec = email_body::patched(kind, &known, body)?;
-    let (changed, _) = call.parts.comms.put_mail(id, spec).await?;
-    ok(shown(call, kind, &changed))
+    let patch = move |known: &MailResource| email_body::patched(kind, known, body);
+    ok(shown(call, kind, &*change(call, id, patch).await?))
+}
+
+/// Changes what is there, and makes nothing.
+async fn change(
+    call: &Call<'_>,
+    id: ResourceId,
+    decide: impl FnOnce(&MailResource) -> Result<MailSpec, Refusal> + Send + 'static,
+) -> Result<Arc<MailResource>, Refusal> {
+    let own = id.clone();
+    let decide = move |known: Option<&MailResource>| {
+        decide(known.ok_or_else(|| Refusal::resource_not_found(&own))?)
+    };
+    let (changed, _) = call.parts.comms.put_mail(id, decide).await?;
+    Ok(changed)
 }
 
 /// There is no name server to ask here: what is to be verified is.
 async fn verify(call: &Call<'_>, wanted: bool) -> Answer {
     let id = id(call, MailKind::Domain)?;
-    let known = found(call, &id)?;
-    let properties = email_body::verified(&known, &call.body()?, wanted)?;
-    let spec = MailSpec {
-        location: known.location.clone(),
-        tags: known.tags.clone(),
-        properties,
-    };
-    call.parts.comms.put_mail(id, spec).await?;
+    found(call, &id)?;
+    let body: Value = call.body()?;
+    let verified = move |known: &MailResource| email_body::verified(known, &body, wanted);
+    change(call, id, verified).await?;
     let subscription = &call.parts.tenant.subscription_id;
     let place = format!(
         "{}/subscriptions/{subscription}/providers/Microsoft.Communication/locations/global/operationStatuses/{}?api-version=2025-09-01",
@@ -209,12 +219,9 @@ fn shown(call: &Call<'_>, kind: MailKind, one: &MailResource) -> Value {
 
 /// `dataLocation` is that of the email service.
 fn data_location(call: &Call<'_>, one: &MailResource) -> Option<Value> {
-    let text = one.id.as_str();
-    let at = text.to_ascii_lowercase().find("/emailservices/")? + "/emailservices/".len();
-    let name = text[at..].split('/').next()?;
-    let service = call
-        .parts
-        .comms
-        .mail(&text[..at + name.len()].parse().ok()?)?;
+    // `/subscriptions/{}/resourceGroups/{}/providers/{}/emailServices/{}`: nine parts, the first of them empty.
+    let service: Vec<&str> = one.id.as_str().split('/').take(9).collect();
+    let service = service.join("/").parse().ok()?;
+    let service = call.parts.comms.mail(&service)?;
     service.properties.get("dataLocation").cloned()
 }

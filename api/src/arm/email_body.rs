@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use gridpost_comms::mail::{MailKind, MailResource, MailSpec};
-use gridpost_model::ResourceId;
+use gridpost_comms::mail::{MailKind, MailResource, MailSpec, VERIFICATION_STATES};
+use gridpost_model::{Chance, ResourceId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::envelope::Tags;
-use crate::Parts;
 use crate::problem::Refusal;
 
 /// A body of any of the types.
@@ -28,8 +27,8 @@ type Properties = BTreeMap<String, Value>;
 /// What is verified of a domain.
 const RECORDS: [&str; 5] = ["Domain", "SPF", "DKIM", "DKIM2", "DMARC"];
 
-/// Where the state of each is kept.
-const STATES: &str = "verificationStates";
+/// How many characters a text has at most. All are kept in memory, a hundred thousand resources with up to four each.
+const MOST_CHARS: usize = 1_024;
 
 /// Whether a type has a place and tags.
 pub(super) fn is_tracked(kind: MailKind) -> bool {
@@ -38,7 +37,7 @@ pub(super) fn is_tracked(kind: MailKind) -> bool {
 
 /// What a PUT asks for.
 pub(super) fn spec(
-    parts: &Parts,
+    chance: &dyn Chance,
     kind: MailKind,
     id: &ResourceId,
     body: Body,
@@ -47,7 +46,7 @@ pub(super) fn spec(
     let given = Given(&body.properties);
     let properties = match kind {
         MailKind::Service => service(id, &given, known)?,
-        MailKind::Domain => domain(parts, id, &given, known)?,
+        MailKind::Domain => domain(chance, id, &given, known)?,
         MailKind::Sender => {
             let username = given.required("username")?;
             require_same(&username, id.name(), "properties.username")?;
@@ -124,7 +123,7 @@ const MANAGED: [&str; 3] = [
 const AZURE_DOMAIN: &str = "AzureManagedDomain";
 
 fn domain(
-    parts: &Parts,
+    chance: &dyn Chance,
     id: &ResourceId,
     given: &Given<'_>,
     known: Option<&MailResource>,
@@ -145,7 +144,7 @@ fn domain(
         Some(known) => known.properties.clone(),
         None => {
             let sender = match is_azure {
-                true => format!("{}.azurecomm.net", parts.chance.uuid()),
+                true => format!("{}.azurecomm.net", chance.uuid()),
                 false => id.name().to_ascii_lowercase(),
             };
             let state = if is_azure { "Verified" } else { "NotStarted" };
@@ -158,9 +157,9 @@ fn domain(
                 ("fromSenderDomain", sender.clone()),
                 ("mailFromSenderDomain", sender),
                 ("userEngagementTracking", "Disabled".to_owned()),
-                ("verificationCode", parts.chance.uuid()),
+                ("verificationCode", chance.uuid()),
             ]);
-            made.insert(STATES.to_owned(), states.into());
+            made.insert(VERIFICATION_STATES.to_owned(), states.into());
             made
         }
     };
@@ -189,12 +188,12 @@ fn tracking(given: &Given<'_>) -> Result<Properties, Refusal> {
         .collect())
 }
 
-/// A domain's properties after one of its records was asked to be verified, or not any more.
+/// A domain after one of its records was asked to be verified, or not any more.
 pub(super) fn verified(
     known: &MailResource,
     body: &Value,
     wanted: bool,
-) -> Result<Properties, Refusal> {
+) -> Result<MailSpec, Refusal> {
     let empty = Map::new();
     let given = Given(body.as_object().unwrap_or(&empty));
     let record = given
@@ -207,17 +206,16 @@ pub(super) fn verified(
         ));
     }
     let mut properties = known.properties.clone();
-    if let Some(states) = properties.get_mut(STATES).and_then(Value::as_object_mut) {
+    let states = properties.get_mut(VERIFICATION_STATES);
+    if let Some(states) = states.and_then(Value::as_object_mut) {
         let state = if wanted { "Verified" } else { "NotStarted" };
         states.insert(record.to_owned(), state.into());
     }
-    Ok(properties)
-}
-
-/// Whether a domain may be linked: mail from it would be believed.
-pub(super) fn is_verified(domain: &MailResource) -> bool {
-    let states = domain.properties.get(STATES);
-    states.is_some_and(|states| states["Domain"] == "Verified")
+    Ok(MailSpec {
+        location: known.location.clone(),
+        tags: known.tags.clone(),
+        properties,
+    })
 }
 
 /// The properties as they are answered.
@@ -233,7 +231,7 @@ pub(super) fn shown(kind: MailKind, one: &MailResource, data_location: Option<Va
         }
         MailKind::Domain => {
             properties.insert("provisioningState".to_owned(), "Succeeded".into());
-            if let Some(Value::Object(states)) = properties.get_mut(STATES) {
+            if let Some(Value::Object(states)) = properties.get_mut(VERIFICATION_STATES) {
                 for state in states.values_mut() {
                     *state = json!({"status": state.take(), "errorCode": ""});
                 }
@@ -282,7 +280,13 @@ impl Given<'_> {
     fn text(&self, name: &str) -> Result<Option<String>, Refusal> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::String(text)) if text.chars().count() <= MOST_CHARS => {
+                Ok(Some(text.clone()))
+            }
+            Some(Value::String(_)) => Err(invalid(
+                &format!("properties.{name}"),
+                &format!("has at most {MOST_CHARS} characters"),
+            )),
             Some(_) => Err(invalid(&format!("properties.{name}"), "is no text")),
         }
     }

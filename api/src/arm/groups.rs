@@ -4,7 +4,6 @@
 //! Not here: the list of what is in them (`resources`).
 //! Source: reference management 3.
 
-use gridpost_comms::mail::MailKind;
 use gridpost_grid::directory::ResourceGroup;
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
@@ -157,12 +156,7 @@ async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
         subscription: call.parts.tenant.subscription_id.clone(),
         group: id.name().to_owned(),
     };
-    for service in call.parts.comms.resources(&scope) {
-        call.parts.comms.delete_resource(&service.id).await?;
-    }
-    for service in call.parts.comms.mail_in(&scope, MailKind::Service) {
-        call.parts.comms.delete_mail(&service.id).await?;
-    }
+    call.parts.comms.delete_in(&scope).await?;
     call.parts.grid.delete_resource_group(id).await?;
     empty(StatusCode::OK)
 }

@@ -143,6 +143,8 @@ async fn management_6_a_domain_is_verified_record_by_record_and_can_then_be_link
     assert_eq!(shown["properties"]["verificationRecords"], *records);
     assert_eq!(manager.ask("PUT", ACS, link).await.status, 201);
 
+    let unlinked = json!({"properties": {"linkedDomains": []}});
+    manager.ask("PATCH", ACS, unlinked).await.json_of(200);
     let cancel = format!("{domain}/cancelVerification");
     let cancelled = manager
         .ask("POST", &cancel, json!({"verificationType": "Domain"}))
@@ -158,6 +160,116 @@ async fn management_6_a_domain_is_verified_record_by_record_and_can_then_be_link
         .json_of(200);
     assert_eq!(changed["properties"]["userEngagementTracking"], "Enabled");
     assert_eq!(changed["tags"], json!({"a": "b"}));
+}
+
+/// A verified domain, its path and its id.
+async fn with_verified_domain(manager: &Manager<'_>) -> (String, Value) {
+    let domain = format!("{MAIL}/domains/example.com");
+    let made = manager.put(&domain, customer()).await;
+    let verify = format!("{domain}/initiateVerification");
+    let begun = manager
+        .ask("POST", &verify, json!({"verificationType": "Domain"}))
+        .await;
+    assert_eq!(begun.status, 202);
+    (domain, made["id"].clone())
+}
+
+#[tokio::test]
+async fn of_two_who_change_a_domain_at_once_neither_is_lost_and_none_brings_it_back() {
+    let stack = Stack::start().await;
+    let manager = with_service(&stack).await;
+    let domain = format!("{MAIL}/domains/example.com");
+    manager.put(&domain, customer()).await;
+    let verify = format!("{domain}/initiateVerification");
+    let (tagged, tracked, verified) = tokio::join!(
+        manager.ask("PATCH", &domain, json!({"tags": {"a": "b"}})),
+        manager.ask(
+            "PATCH",
+            &domain,
+            json!({"properties": {"userEngagementTracking": "Enabled"}})
+        ),
+        manager.ask("POST", &verify, json!({"verificationType": "SPF"})),
+    );
+    let statuses = [tagged.status, tracked.status, verified.status];
+    assert_eq!(statuses.map(|status| status.as_u16()), [200, 200, 202]);
+    let shown = manager.get(&domain).await;
+    assert_eq!(shown["tags"], json!({"a": "b"}));
+    let properties = &shown["properties"];
+    assert_eq!(properties["userEngagementTracking"], "Enabled");
+    assert_eq!(
+        properties["verificationStates"]["SPF"]["status"],
+        "Verified"
+    );
+
+    let (deleted, patched, verified) = tokio::join!(
+        manager.ask("DELETE", &domain, NOTHING),
+        manager.ask("PATCH", &domain, json!({"tags": {}})),
+        manager.ask("POST", &verify, json!({"verificationType": "DKIM"})),
+    );
+    assert_eq!(deleted.status, 200);
+    assert_eq!([patched.status, verified.status], [404, 404]);
+    assert_eq!(manager.ask("GET", &domain, NOTHING).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_linked_domain_stays_and_stays_verified_until_it_is_unlinked() {
+    let stack = Stack::start().await;
+    let manager = with_service(&stack).await;
+    let (domain, id) = with_verified_domain(&manager).await;
+    let other = ACS.replace("rg1", "rg2");
+    let group = json!({"location": "local"});
+    manager.put("/resourceGroups/rg2", group).await;
+    let shouted = id.as_str().unwrap().to_uppercase();
+    let linked = json!([shouted, id]);
+    let body = json!({"properties": {"dataLocation": "Europe", "linkedDomains": linked}});
+    let made = manager.put(&other, body).await;
+    // Once, as the domain is written.
+    assert_eq!(made["properties"]["linkedDomains"], json!([id]));
+
+    let cancel = format!("{domain}/cancelVerification");
+    for (method, path) in [
+        ("DELETE", domain.as_str()),
+        ("DELETE", MAIL),
+        ("DELETE", "/resourceGroups/rg1"),
+        ("POST", &cancel),
+    ] {
+        let body = json!({"verificationType": "Domain"});
+        let refused = manager.ask(method, path, body).await.json_of(409);
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains("/rg2/"), "{method} {path}: {message}");
+    }
+    let other_record = json!({"verificationType": "SPF"});
+    let cancelled = manager.ask("POST", &cancel, other_record).await;
+    assert_eq!(cancelled.status, 202);
+    let unlinked = json!({"properties": {"linkedDomains": []}});
+    manager.ask("PATCH", &other, unlinked).await.json_of(200);
+    assert_eq!(manager.ask("DELETE", &domain, NOTHING).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_group_goes_with_a_domain_and_the_resource_that_is_linked_to_it() {
+    let stack = Stack::start().await;
+    let manager = with_service(&stack).await;
+    let (_, id) = with_verified_domain(&manager).await;
+    let body = json!({"properties": {"dataLocation": "Europe", "linkedDomains": [id]}});
+    manager.put(ACS, body).await;
+    let gone = manager.ask("DELETE", "/resourceGroups/rg1", NOTHING).await;
+    assert_eq!(gone.status, 200);
+}
+
+#[tokio::test]
+async fn what_lies_below_a_service_called_providers_is_listed() {
+    let stack = Stack::start().await;
+    let manager = with_service(&stack).await;
+    let service_path = MAIL.replace("/mail", "/providers");
+    manager.put(&service_path, service()).await;
+    let domain = format!("{service_path}/domains/example.com");
+    let made = manager.put(&domain, customer()).await;
+    assert_eq!(made["properties"]["dataLocation"], "Europe");
+    let listed = manager.get(&format!("{service_path}/domains")).await;
+    assert_eq!(listed["value"][0]["id"], made["id"]);
+    let resources = manager.get("/resources").await.to_string();
+    assert!(resources.contains(made["id"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -223,6 +335,16 @@ async fn management_6_what_is_missing_or_wrong_is_named() {
             format!("{domain}/suppressionLists/a"),
             json!({}),
             "properties.listName",
+        ),
+        (
+            format!("{domain}/suppressionLists/a"),
+            json!({"properties": {"listName": "x".repeat(1_025)}}),
+            "properties.listName",
+        ),
+        (
+            format!("{domain}/suppressionLists/{}", "x".repeat(254)),
+            json!({"properties": {"listName": "x"}}),
+            "name",
         ),
         (
             format!("{ACS}/smtpUsernames/a"),
