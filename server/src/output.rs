@@ -22,6 +22,7 @@ use crate::real::nap;
 pub enum Format {
     /// For people.
     #[default]
+    #[value(alias = "table")]
     Human,
     /// One JSON document, or one a line where there is no end.
     Json,

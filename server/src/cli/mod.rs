@@ -33,7 +33,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::config::{Config, Flags, Log, LogFormat, Profile};
 use crate::output::{self, Exit, Failure, Format, Output};
 use crate::{bench, crash};
-use resources::{Hands, communication, domain, event_subscription, system_topic, topic};
+use resources::{Hands, communication, domain, event_subscription, group, system_topic, topic};
 
 /// An SMS arrives, a webhook hears of it, and nothing is lost.
 #[derive(Parser)]
@@ -58,7 +58,7 @@ struct Common {
     #[arg(long, global = true, help_heading = COMMON, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How results are written
-    #[arg(long, global = true, help_heading = COMMON, value_enum, default_value_t)]
+    #[arg(short, long, global = true, help_heading = COMMON, value_enum, default_value_t)]
     output: Format,
 }
 
@@ -100,6 +100,9 @@ enum Command {
     Export(apply::Export),
     /// Turn a simulator's configuration into a file for apply
     Import(import::Arguments),
+    /// Resource groups
+    #[command(subcommand)]
+    Group(group::Command),
     /// Custom topics
     #[command(subcommand)]
     Topic(topic::Command),
@@ -188,7 +191,9 @@ pub fn main() -> ExitCode {
 fn wants_json(words: impl Iterator<Item = String>) -> bool {
     let words: Vec<String> = words.collect();
     words.iter().any(|word| word == "--output=json")
-        || words.windows(2).any(|pair| pair == ["--output", "json"])
+        || words
+            .windows(2)
+            .any(|pair| ["--output", "-o"].contains(&&*pair[0]) && pair[1] == "json")
 }
 
 fn run(cli: Cli, output: Output) -> Result<(), Failure> {
@@ -236,6 +241,9 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Apply(arguments) => on_one_core(apply::apply(&arguments, &config, output)),
         Command::Export(arguments) => on_one_core(apply::export(&arguments, &config, output)),
         Command::Import(arguments) => import::run(&arguments, output),
+        Command::Group(command) => {
+            on_one_core(async { group::run(command, &Hands::find(&config, output)?).await })
+        }
         Command::Topic(command) => {
             on_one_core(async { topic::run(command, &Hands::find(&config, output)?).await })
         }

@@ -47,6 +47,31 @@ async fn world_with_parents() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_made_listed_and_deleted_with_what_is_in_it() {
+    let world = World::start().await;
+    let data = world.server().data();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split(' ').chain(["--output", "json"]).collect();
+        json(&gridpost(data, &words))
+    };
+    let made = run("group create -n shop --tags team=orders");
+    assert_eq!(made["tags"], json!({"team": "orders"}));
+    assert_eq!(run("group show -n shop")["id"], made["id"]);
+    run("topic create -n orders -g shop");
+    let names = |listed: Value| -> Vec<String> {
+        let all = listed.as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(run("group list")), ["gridpost", "shop"]);
+    let as_az_does = gridpost(data, &["group", "list", "-o", "table"]);
+    assert!(String::from_utf8_lossy(&as_az_does.stdout).starts_with("NAME"));
+    run("group delete -n shop");
+    assert_eq!(names(run("group list")), ["gridpost"]);
+    assert_eq!(names(run("topic list")), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn section_7_event_subscriptions_are_managed_below_their_topics_as_in_az() {
     let world = world_with_parents().await;
     let data = world.server().data();

@@ -1,4 +1,4 @@
-//! Resources for people without `az`: `topic`, `domain`, `system-topic`, `event-subscription` and `communication`.
+//! Resources for people without `az`: `group`, `topic`, `domain`, `system-topic`, `event-subscription` and `communication`.
 //!
 //! Promise: flags are spelled as in `az eventgrid` and `az communication`, and every call is one that `az` could make.
 //! Not here: whether values are right, which Resource Manager decides.
@@ -18,6 +18,7 @@ pub(super) mod below;
 pub(super) mod communication;
 pub(super) mod domain;
 pub(super) mod event_subscription;
+pub(super) mod group;
 pub(super) mod occurrences;
 pub(super) mod system_topic;
 pub(super) mod topic;
