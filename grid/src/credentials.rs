@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::Grid;
 use crate::manage::{Created, Invalid, ManageError};
+use crate::principals::is_word;
 use crate::registry::CREDENTIALS;
 
 /// How many a principal has at most: each sign-in reads all of them. The service allows 20 federated ones.
@@ -51,9 +52,51 @@ pub enum Proof {
         subject: String,
         /// `aud`: one of these.
         audiences: Vec<String>,
-        /// The issuer's public keys, a JWK set.
-        keys: Value,
+        /// The issuer's public keys.
+        keys: PublicKeys,
     },
+}
+
+/// A JWK set without anything but the public parts of keys, whatever somebody wrote or an earlier version kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value")]
+pub struct PublicKeys(Value);
+
+/// What a public key of RSA or an elliptic curve has; RFC 7517 section 4, RFC 7518 sections 6.2.1 and 6.3.1.
+const PUBLIC: [&str; 9] = ["kty", "use", "alg", "kid", "crv", "x", "y", "n", "e"];
+
+/// What only whoever signs has; RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+impl From<Value> for PublicKeys {
+    fn from(set: Value) -> Self {
+        let public = |key: &Value| {
+            let members = PUBLIC.iter().filter_map(|name| {
+                let text = key.get(*name)?.as_str()?;
+                Some(((*name).to_owned(), text.into()))
+            });
+            Value::Object(members.collect())
+        };
+        let keys: Vec<Value> = keys_of(&set).iter().map(public).collect();
+        Self(serde_json::json!({ "keys": keys }))
+    }
+}
+
+impl PublicKeys {
+    /// The set.
+    pub fn as_json(&self) -> &Value {
+        &self.0
+    }
+
+    /// Whether a set that somebody wrote has a private or symmetric part in it.
+    pub fn has_private_part(set: &Value) -> bool {
+        let is_private = |key: &Value| PRIVATE.iter().any(|name| key.get(*name).is_some());
+        keys_of(set).iter().any(is_private)
+    }
+}
+
+fn keys_of(set: &Value) -> &[Value] {
+    set["keys"].as_array().map_or(&[], Vec::as_slice)
 }
 
 impl Credential {
@@ -62,7 +105,7 @@ impl Credential {
     }
 }
 
-/// Client identifiers have no slash.
+/// Neither client identifiers nor names have a slash.
 fn key(client_id: &str, name: &str) -> String {
     format!("{client_id}/{name}").to_ascii_lowercase()
 }
@@ -159,8 +202,7 @@ impl Grid {
 }
 
 fn check_name(name: &str) -> Result<(), Invalid> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if (1..=120).contains(&name.len()) && name.bytes().all(fits) {
+    if is_word(name) {
         return Ok(());
     }
     let message = "A credential's name has 1 to 120 letters, digits, '-', '_' and '.'.";
@@ -177,6 +219,23 @@ mod tests {
         for name in ["", "a/b", "a b", &"x".repeat(121)] {
             assert!(check_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn of_keys_only_what_is_public_is_kept_also_of_those_an_earlier_version_wrote() {
+        let written = serde_json::json!({"note": "n", "keys": [
+            {"kty": "EC", "crv": "P-256", "x": "X", "y": "Y", "kid": "1", "d": "D", "x5c": ["C"]},
+            {"kty": "RSA", "n": "N", "e": "AQAB", "p": "P", "alg": {"d": "D"}},
+        ]});
+        assert!(PublicKeys::has_private_part(&written));
+        let read: PublicKeys = serde_json::from_value(written).unwrap();
+        let kept = serde_json::json!({"keys": [
+            {"kty": "EC", "crv": "P-256", "x": "X", "y": "Y", "kid": "1"},
+            {"kty": "RSA", "n": "N", "e": "AQAB"},
+        ]});
+        assert_eq!(*read.as_json(), kept);
+        assert!(!PublicKeys::has_private_part(&kept));
+        assert_eq!(serde_json::to_value(&read).unwrap(), kept);
     }
 
     #[test]

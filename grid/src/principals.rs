@@ -1,30 +1,33 @@
 //! Principals: the applications that may sign in.
 //!
 //! Promise: of a secret only a hash is kept. A secret that somebody chose has a slow one: those are tried one at a time,
-//! away from the threads that serve, with a bounded number waiting. Whoever tries many keeps one core busy at most, and
-//! does not keep out an application whose secret was accepted before, because that one is recognised without it.
+//! away from the threads that serve, with a bounded number waiting. Whoever tries many keeps one core busy at most, also
+//! by hanging up, and does not keep out an application whose secret was accepted before: that one is recognised without it.
 //! Not here: tokens (`api`), what a principal may do (`roles`), how a secret is hashed (`secret_hash`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use gridpost_model::{Chance, Secret, Timestamp};
 use gridpost_store::{Partition, StoreError};
 use hmac::{Hmac, Mac as _};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::Grid;
 use crate::manage::{Invalid, ManageError};
 use crate::registry::{CREDENTIALS, PRINCIPALS, ROLE_ASSIGNMENTS};
 pub use crate::secret_hash::{Salt, SecretHash};
+use crate::{Grid, Inner};
 
 /// How many principals there are at most: each sign-in reads one, each start reads all.
 pub const MOST_PRINCIPALS: usize = 1_000;
 
-/// How many secrets a principal has at most: two, so that one can be exchanged for another without a gap.
+/// How many secrets a principal has at most: two, so that one can be exchanged for another without a gap. The one of a
+/// configuration is beside them, so that it takes nobody's place.
 pub const MOST_SECRETS: usize = 2;
 
 /// What the secret is called that a configuration gives: there is one, however often it is changed.
@@ -46,7 +49,7 @@ pub struct Principal {
     pub object_id: String,
     /// What people call it; may be empty.
     pub display_name: String,
-    /// Its secrets, [`MOST_SECRETS`] at most.
+    /// Its secrets, [`MOST_SECRETS`] at most and the one of a configuration.
     pub secrets: Vec<ClientSecret>,
     /// When it was written down.
     pub created: Timestamp,
@@ -113,6 +116,12 @@ impl Principal {
             created,
         }
     }
+
+    /// Whether it has the secret of this mark still, and that is good at this time.
+    pub fn has_secret(&self, mark: &str, now: Timestamp) -> bool {
+        let mut secrets = self.secrets.iter();
+        secrets.any(|one| one.is_good_at(now) && one.mark() == mark)
+    }
 }
 
 impl ClientSecret {
@@ -138,9 +147,29 @@ impl ClientSecret {
         }
     }
 
+    /// What tells it from every other, also from one that has its identifier later. It opens nothing.
+    pub fn mark(&self) -> String {
+        let digest = Sha256::digest(self.hash.text());
+        BASE64_URL_SAFE_NO_PAD.encode(&digest[..16])
+    }
+
+    /// Whether a configuration gave it.
+    pub fn is_of_configuration(&self) -> bool {
+        self.id == SECRET_OF_CONFIGURATION
+    }
+
     fn is_good_at(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
+}
+
+/// Somebody who proved to be it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who that is.
+    pub principal: Arc<Principal>,
+    /// The secret it was proved with.
+    pub secret: ClientSecret,
 }
 
 /// Why somebody is not signed in.
@@ -163,7 +192,7 @@ pub enum SignInError {
 /// What trying secrets takes.
 pub(crate) struct SignIns {
     waiting: Arc<Semaphore>,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     /// What accepted secrets hash to with a key that only this process knows, by what is kept of them.
     remembered: Mutex<HashMap<String, [u8; 32]>>,
     key: [u8; 32],
@@ -175,7 +204,7 @@ impl SignIns {
         chance.fill(&mut key);
         Self {
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             remembered: Mutex::default(),
             key,
         }
@@ -248,21 +277,21 @@ impl Grid {
         client_id: &str,
         offered: &Secret,
         now: Timestamp,
-    ) -> Result<Arc<Principal>, SignInError> {
+    ) -> Result<SignedIn, SignInError> {
         let principal = self.principal(client_id).ok_or(SignInError::Unknown)?;
         let sign_ins = &self.0.sign_ins;
         let fits_at_once = |one: &&ClientSecret| match one.hash.is_slow() {
             true => sign_ins.recognises(&one.hash, offered),
             false => one.hash.accepts(offered),
         };
-        let fitting = match principal.secrets.iter().find(fits_at_once) {
+        let secret = match principal.secrets.iter().find(fits_at_once) {
             Some(fitting) => fitting.clone(),
             None => self.try_slowly(&principal, offered).await?,
         };
-        if !fitting.is_good_at(now) {
+        if !secret.is_good_at(now) {
             return Err(SignInError::Expired);
         }
-        Ok(principal)
+        Ok(SignedIn { principal, secret })
     }
 
     async fn try_slowly(
@@ -274,18 +303,18 @@ impl Grid {
             return Err(SignInError::WrongSecret);
         }
         let sign_ins = &self.0.sign_ins;
-        let waits = sign_ins
-            .waiting
-            .try_acquire()
+        let waits = Arc::clone(&sign_ins.waiting)
+            .try_acquire_owned()
             .map_err(|_| SignInError::Busy)?;
-        let turn = sign_ins.turn.acquire().await;
+        let turn = Arc::clone(&sign_ins.turn).acquire_owned().await;
         let (known, tried) = (Arc::clone(principal), offered.clone());
         let found = tokio::task::spawn_blocking(move || {
+            // Hashing cannot be stopped, so whoever hangs up has had this turn all the same.
+            let _until_hashed = (turn, waits);
             let mut slow = known.secrets.iter().filter(|one| one.hash.is_slow());
             slow.find(|one| one.hash.accepts(&tried)).cloned()
         });
         let found = found.await.unwrap_or_default();
-        drop((turn, waits));
         let found = found.ok_or(SignInError::WrongSecret)?;
         sign_ins.remember(&found.hash, offered);
         Ok(found)
@@ -294,14 +323,17 @@ impl Grid {
     /// Writes a principal down, or writes another in its place.
     ///
     /// # Errors
-    /// There are too many, its object id is another's, or it was not stored.
+    /// There are too many, its client id cannot stand in a path, its object id is another's, or it was not stored.
     pub async fn put_principal(&self, principal: Principal) -> Result<Arc<Principal>, ManageError> {
+        if !is_word(&principal.client_id) {
+            let message = "A client id has 1 to 120 letters, digits, '-', '_' and '.'.";
+            return Err(Invalid::new("clientId", message.to_owned()).into());
+        }
         self.0
             .change(move |inner| async move {
                 let key = principal.client_id.to_ascii_lowercase();
                 let state = inner.registry.read();
-                if !state.principals.contains_key(&key)
-                    && state.principals.len() >= MOST_PRINCIPALS
+                if !state.principals.contains_key(&key) && state.principals.len() >= MOST_PRINCIPALS
                 {
                     let message = format!("There are {MOST_PRINCIPALS} principals already.");
                     return Err(ManageError::Conflict(message));
@@ -313,23 +345,50 @@ impl Grid {
                     let message = "Another principal has this object id.".to_owned();
                     return Err(ManageError::Conflict(message));
                 }
-                if principal.secrets.len() > MOST_SECRETS {
-                    let message = format!(
-                        "A principal has {MOST_SECRETS} secrets at most; delete one before adding another."
-                    );
-                    return Err(Invalid::new("secrets", message).into());
+                write(&inner, principal).await
+            })
+            .await
+    }
+
+    /// Gives a principal another secret. `None` when there is no such principal, which is not made by this.
+    ///
+    /// # Errors
+    /// It has [`MOST_SECRETS`] already, or it was not stored.
+    pub async fn add_secret(
+        &self,
+        client_id: &str,
+        secret: ClientSecret,
+    ) -> Result<Option<Arc<Principal>>, ManageError> {
+        let key = client_id.to_ascii_lowercase();
+        self.0
+            .change(move |inner| async move {
+                let Some(known) = inner.registry.read().principals.get(&key).cloned() else {
+                    return Ok(None);
+                };
+                let mut principal = (*known).clone();
+                principal.secrets.push(secret);
+                write(&inner, principal).await.map(Some)
+            })
+            .await
+    }
+
+    /// Takes a secret away from a principal. False when there was none.
+    ///
+    /// # Errors
+    /// It was not stored.
+    pub async fn remove_secret(&self, client_id: &str, id: &str) -> Result<bool, ManageError> {
+        let (key, id) = (client_id.to_ascii_lowercase(), id.to_owned());
+        self.0
+            .change(move |inner| async move {
+                let Some(known) = inner.registry.read().principals.get(&key).cloned() else {
+                    return Ok(false);
+                };
+                let mut principal = (*known).clone();
+                principal.secrets.retain(|one| one.id != id);
+                if principal.secrets.len() == known.secrets.len() {
+                    return Ok(false);
                 }
-                let (row, written) = (key.clone(), principal.clone());
-                inner
-                    .commit(Partition::DIRECTORY, move |txn| {
-                        txn.put(&PRINCIPALS, row.as_str(), &written)
-                    })
-                    .await?;
-                let principal = Arc::new(principal);
-                inner.registry.update(|state| {
-                    state.principals.insert(key, Arc::clone(&principal));
-                });
-                Ok(principal)
+                write(&inner, principal).await.map(|_| true)
             })
             .await
     }
@@ -373,6 +432,35 @@ impl Grid {
             })
             .await
     }
+}
+
+/// Writes a principal in the middle of a change.
+async fn write(inner: &Inner, principal: Principal) -> Result<Arc<Principal>, ManageError> {
+    let made = principal.secrets.iter();
+    if made.filter(|one| !one.is_of_configuration()).count() > MOST_SECRETS {
+        let message = format!(
+            "A principal has {MOST_SECRETS} secrets at most; delete one before adding another."
+        );
+        return Err(Invalid::new("secrets", message).into());
+    }
+    let key = principal.client_id.to_ascii_lowercase();
+    let (row, written) = (key.clone(), principal.clone());
+    inner
+        .commit(Partition::DIRECTORY, move |txn| {
+            txn.put(&PRINCIPALS, row.as_str(), &written)
+        })
+        .await?;
+    let principal = Arc::new(principal);
+    inner.registry.update(|state| {
+        state.principals.insert(key, Arc::clone(&principal));
+    });
+    Ok(principal)
+}
+
+/// Whether a name can stand in a path and in a key.
+pub(crate) fn is_word(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=120).contains(&name.len()) && name.bytes().all(fits)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gridpost_grid::audit::{self, AuditQuery, Entry};
-use gridpost_grid::credentials::Proof;
+use gridpost_grid::credentials::{Proof, PublicKeys};
 use gridpost_grid::entrances::EntranceSpec;
 use gridpost_grid::intake::IngressSpec;
 use gridpost_grid::manage::ManageError;
@@ -77,7 +77,7 @@ async fn either_secret_signs_in_until_it_expires_also_after_a_restart() {
         let tried = async |secret: &str, now| {
             let offered = Secret::new(secret);
             let signed_in = world.grid.sign_in("APP", &offered, now).await;
-            signed_in.map(|principal| principal.object_id.clone())
+            signed_in.map(|one| one.principal.object_id.clone())
         };
         assert_eq!(tried("first", later).await.unwrap(), "o-App");
         assert_eq!(tried("second", NOW).await.unwrap(), "o-App");
@@ -92,12 +92,11 @@ async fn either_secret_signs_in_until_it_expires_also_after_a_restart() {
 async fn a_secret_that_was_taken_away_opens_nothing_any_more() {
     let world = World::start();
     let app = principal("app", &[("first", None), ("second", None)]);
-    world.grid.put_principal(app.clone()).await.unwrap();
+    world.grid.put_principal(app).await.unwrap();
     let first = Secret::new("first");
     world.grid.sign_in("app", &first, NOW).await.unwrap();
-    let mut less = app;
-    less.secrets.remove(0);
-    world.grid.put_principal(less).await.unwrap();
+    assert!(world.grid.remove_secret("APP", "first").await.unwrap());
+    assert!(!world.grid.remove_secret("app", "first").await.unwrap());
     let tried = world.grid.sign_in("app", &first, NOW).await;
     assert_eq!(tried.unwrap_err(), SignInError::WrongSecret);
 }
@@ -130,11 +129,80 @@ async fn those_who_try_many_secrets_wait_and_then_are_turned_away_but_not_who_is
 }
 
 #[tokio::test]
+async fn who_hangs_up_while_a_secret_is_tried_has_had_a_turn_all_the_same() {
+    let world = World::start();
+    let app = principal("app", &[("right", None)]);
+    world.grid.put_principal(app).await.unwrap();
+    let guess = || {
+        let grid = world.grid.clone();
+        tokio::spawn(async move {
+            let guess = Secret::new("guess");
+            grid.sign_in("app", &guess, NOW).await.unwrap_err()
+        })
+    };
+    let hung_up = guess();
+    tokio::task::yield_now().await;
+    hung_up.abort();
+    assert!(hung_up.await.unwrap_err().is_cancelled());
+    // A secret takes a tenth of a second, and these are all there long before that.
+    let guesses: Vec<_> = (0..16).map(|_| guess()).collect();
+    let mut turned_away = 0;
+    for guess in guesses {
+        turned_away += usize::from(guess.await.unwrap() == SignInError::Busy);
+    }
+    assert_eq!(turned_away, 1);
+}
+
+#[tokio::test]
+async fn secrets_made_and_taken_away_at_once_do_not_undo_each_other() {
+    let world = World::start();
+    let app = principal("app", &[("leaked", None)]);
+    world.grid.put_principal(app).await.unwrap();
+    let made = principal("any", &[("new", None)]).secrets.remove(0);
+    let (added, removed) = tokio::join!(
+        world.grid.add_secret("app", made.clone()),
+        world.grid.remove_secret("app", "leaked"),
+    );
+    assert!(added.unwrap().is_some() && removed.unwrap());
+    let known = world.grid.principal("app").unwrap();
+    assert_eq!(known.secrets, std::slice::from_ref(&made));
+
+    let (deleted, added) = tokio::join!(
+        world.grid.delete_principal("app"),
+        world.grid.add_secret("app", made),
+    );
+    assert!(deleted.unwrap() && added.unwrap().is_none());
+    assert!(world.grid.principal("app").is_none());
+    assert!(world.restart().await.grid.principal("app").is_none());
+}
+
+#[tokio::test]
+async fn a_secret_of_the_same_name_is_another_secret() {
+    let world = World::start();
+    let app = principal("app", &[("s", Some(NOW + Duration::from_secs(60)))]);
+    let mark = app.secrets[0].mark();
+    world.grid.put_principal(app.clone()).await.unwrap();
+    let has = |now| world.grid.principal("app").unwrap().has_secret(&mark, now);
+    assert!(has(NOW) && !has(NOW + Duration::from_secs(60)));
+    let mut other = app;
+    let hash = SecretHash::of_random(&Secret::new("s"), Salt::fresh(&SeededChance::new(10)));
+    other.secrets[0].hash = hash;
+    world.grid.put_principal(other).await.unwrap();
+    assert!(!has(NOW));
+}
+
+#[tokio::test]
 async fn a_third_secret_and_another_s_object_id_are_refused() {
     let world = World::start();
     let three = principal("a", &[("1", None), ("2", None), ("3", None)]);
     let refused = world.grid.put_principal(three).await;
     assert!(matches!(refused, Err(ManageError::Invalid(_))));
+    let beside = principal("c", &[("1", None), ("2", None), ("configuration", None)]);
+    world.grid.put_principal(beside).await.unwrap();
+    for unfit in ["a/b", "", "a b"] {
+        let refused = world.grid.put_principal(principal(unfit, &[])).await;
+        assert!(matches!(refused, Err(ManageError::Invalid(_))), "{unfit}");
+    }
     world.grid.put_principal(principal("a", &[])).await.unwrap();
     let mut other = principal("b", &[]);
     other.object_id = "O-A".into();
@@ -149,7 +217,7 @@ async fn another_principal_of_the_same_name_is_not_opened_by_the_credentials_of_
         issuer: "https://ci.example".into(),
         subject: "repo".into(),
         audiences: Vec::new(),
-        keys: serde_json::Value::Null,
+        keys: PublicKeys::default(),
     };
     for who in ["app", "app2"] {
         world.grid.put_principal(principal(who, &[])).await.unwrap();
