@@ -14,11 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use gridpost_grid::principals::{Principal, SignInError};
+use gridpost_grid::principals::{Principal, SignInError, SignedIn};
 use gridpost_model::{Secret, Timestamp};
 use http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -127,6 +128,14 @@ impl TokenKeys {
 
     /// What a token says, when it carries our signature. Its times are for the caller to judge, by our clock.
     pub fn verify(&self, token: &str) -> Option<Claims> {
+        self.verify_as(token)
+    }
+
+    /// The same of a token that says more, or something else.
+    pub(crate) fn verify_as<T>(&self, token: &str) -> Option<T>
+    where
+        T: DeserializeOwned + Clone,
+    {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_exp = false;
         rules.validate_nbf = false;
@@ -250,7 +259,7 @@ async fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal>
     match form.grant_type.as_deref() {
         Some("client_credentials") => {
             let principal = authenticate(parts, base, form).await?;
-            bearer(parts, &claims(parts, base, form.audience(), &principal))
+            bearer(parts, &claims(parts, base, form.audience(), &principal)?)
         }
         Some("password") => users::with_password(parts, base, form).await,
         Some("refresh_token") => users::refreshed(parts, base, form),
@@ -261,10 +270,22 @@ async fn grant(parts: &Parts, base: &str, form: &Form) -> Result<Value, Refusal>
 }
 
 /// What the token of a principal says.
-fn claims(parts: &Parts, base: &str, audience: Option<&str>, principal: &Principal) -> Claims {
+///
+/// # Errors
+/// The audience is one that nobody but ourselves makes tokens for.
+fn claims(
+    parts: &Parts,
+    base: &str,
+    audience: Option<&str>,
+    principal: &Principal,
+) -> Result<Claims, Refusal> {
+    let audience = audience.unwrap_or(base);
+    if audience == users::REFRESH {
+        return Err(Refusal::no_resource(audience));
+    }
     let now = parts.clock.wall().seconds();
-    Claims {
-        aud: audience.unwrap_or(base).to_owned(),
+    Ok(Claims {
+        aud: audience.to_owned(),
         iss: issuer(parts, base),
         iat: now,
         nbf: now,
@@ -274,7 +295,7 @@ fn claims(parts: &Parts, base: &str, audience: Option<&str>, principal: &Princip
         appid: principal.client_id.clone(),
         sub: principal.object_id.clone(),
         ver: "2.0".to_owned(),
-    }
+    })
 }
 
 fn bearer(parts: &Parts, claims: &Claims) -> Result<Value, Refusal> {
@@ -296,7 +317,10 @@ async fn authenticate(parts: &Parts, base: &str, form: &Form) -> Result<Arc<Prin
         .as_deref()
         .ok_or_else(|| Refusal::missing("client_id"))?;
     match (&form.client_secret, &form.client_assertion) {
-        (Some(secret), _) => with_secret(parts, client_id, secret).await,
+        (Some(secret), _) => {
+            let signed_in = with_secret(parts, client_id, secret).await?;
+            Ok(signed_in.principal)
+        }
         (None, Some(assertion)) => {
             let principal = parts.grid.principal(client_id);
             let principal = principal.ok_or_else(|| Refusal::unknown_client(client_id))?;
@@ -308,11 +332,7 @@ async fn authenticate(parts: &Parts, base: &str, form: &Form) -> Result<Arc<Prin
 }
 
 /// The principal whose secret it is.
-async fn with_secret(
-    parts: &Parts,
-    client_id: &str,
-    secret: &Secret,
-) -> Result<Arc<Principal>, Refusal> {
+async fn with_secret(parts: &Parts, client_id: &str, secret: &Secret) -> Result<SignedIn, Refusal> {
     // Secrets expire by the time that tokens do.
     let signed_in = parts.grid.sign_in(client_id, secret, parts.clock.wall());
     signed_in.await.map_err(|error| match error {
@@ -379,6 +399,15 @@ impl Refusal {
             "No matching federated identity record found for presented assertion {what} '{found}'."
         );
         Self::invalid_client(number, &text)
+    }
+
+    /// What a token is asked for that is nobody's.
+    fn no_resource(name: &str) -> Self {
+        let text = format!("The resource principal named {name} was not found in the tenant.");
+        Self {
+            error: "invalid_resource",
+            ..Self::new(500_011, text)
+        }
     }
 
     fn invalid_grant(number: u32, text: &str) -> Self {

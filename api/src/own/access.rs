@@ -24,11 +24,13 @@ pub(super) enum Need {
     Role(&'static str),
     /// The same, everywhere: it is about who may do what.
     RoleAtRoot(&'static str),
+    /// The same, and a token in every profile: it is about how somebody else signs in.
+    SignedInAtRoot(&'static str),
     /// Anybody: a webhook is received, and what it carries is for its receiver to judge.
     Nothing,
 }
 
-use Need::{Nothing, Role, RoleAtRoot};
+use Need::{Nothing, Role, RoleAtRoot, SignedInAtRoot};
 
 const READ_PRINCIPALS: &str = "Microsoft.Authorization/principals/read";
 const WRITE_PRINCIPALS: &str = "Microsoft.Authorization/principals/write";
@@ -96,10 +98,10 @@ const ROWS: &[Row] = &[
     unnoted("/principals/{id}", "GET HEAD", RoleAtRoot(READ_PRINCIPALS)),
     change("/principals/{id}", "DELETE", RoleAtRoot("Microsoft.Authorization/principals/delete")),
     // Whoever gives a principal another secret or credential can act as it.
-    change("/principals/{id}/secrets", "POST", RoleAtRoot(WRITE_PRINCIPALS)),
-    change("/principals/{id}/secrets/{secret}", "DELETE", RoleAtRoot(WRITE_PRINCIPALS)),
-    unnoted("/principals/{client}/credentials", "GET HEAD", RoleAtRoot(READ_PRINCIPALS)),
-    change("/principals/{client}/credentials/{name}", "PUT DELETE", RoleAtRoot(WRITE_PRINCIPALS)),
+    change("/principals/{id}/secrets", "POST", SignedInAtRoot(WRITE_PRINCIPALS)),
+    change("/principals/{id}/secrets/{secret}", "DELETE", SignedInAtRoot(WRITE_PRINCIPALS)),
+    unnoted("/principals/{client}/credentials", "GET HEAD", SignedInAtRoot(READ_PRINCIPALS)),
+    change("/principals/{client}/credentials/{name}", "PUT DELETE", SignedInAtRoot(WRITE_PRINCIPALS)),
     read("/replays", "Gridpost/replays/read"),
     change("/replays", "POST", Role("Gridpost/replays/write")),
     read("/replays/{id}", "Gridpost/replays/read"),
@@ -142,7 +144,9 @@ impl Need {
                 let subscription = &parts.tenant.subscription_id;
                 Some((action, format!("/subscriptions/{subscription}")))
             }
-            Self::RoleAtRoot(action) => Some((action, "/".to_owned())),
+            Self::RoleAtRoot(action) | Self::SignedInAtRoot(action) => {
+                Some((action, "/".to_owned()))
+            }
             Self::Nothing => None,
         }
     }

@@ -1,29 +1,29 @@
 //! What a principal proves itself with beside a secret: registered, listed, taken away.
 //!
-//! Promise: whoever registers a credential has signed in, in every profile, because a credential is a way to sign in.
-//! Not here: what is made of them (`token::assertion`).
+//! Promise: whoever registers a credential has signed in, in every profile, because a credential is a way to sign in
+//! (`access` says so). What comes with a private key is refused, so that nobody leaves one here.
+//! Not here: what is made of them (`token::assertion`), that only public parts of keys are kept (`grid::credentials`).
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use gridpost_grid::credentials::{Credential, Proof};
+use gridpost_grid::credentials::{Credential, Proof, PublicKeys};
 use gridpost_grid::manage::{Created, ManageError};
 use gridpost_model::Timestamp;
 use http::StatusCode;
-use http::request::Parts as Head;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json_;
 use sha2::{Digest as _, Sha256};
 
 use super::Value;
 use super::problem::{Problem, read_json};
-use crate::auth::bearer::{self, Audience};
-use crate::token::assertion::{FEDERATED_AUDIENCE, is_key_set, read_certificate};
-use crate::{Parts, Shared};
+use crate::Shared;
+use crate::token::assertion::{FEDERATED_AUDIENCE, has_private_key, is_key_set, read_certificate};
 
 /// A certificate or a set of keys is some KB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -98,6 +98,9 @@ struct CredentialIn {
 impl CredentialIn {
     fn proof(self) -> Result<Proof, Problem> {
         match (self.certificate, self.issuer, self.subject, self.keys) {
+            (Some(pem), None, None, None) if has_private_key(&pem) => {
+                Err(private_key("'certificate'"))
+            }
             (Some(pem), None, None, None) => {
                 let (der, not_after) = read_certificate(&pem).ok_or_else(|| {
                     Problem::bad_request("'certificate' is not a certificate in PEM of an RSA or elliptic curve key.")
@@ -109,13 +112,16 @@ impl CredentialIn {
                     not_after,
                 })
             }
-            (None, Some(issuer), Some(subject), Some(keys)) if is_key_set(&keys) => {
+            (None, Some(_), Some(_), Some(keys)) if PublicKeys::has_private_part(&keys) => {
+                Err(private_key("'keys'"))
+            }
+            (None, Some(issuer), Some(subject), Some(keys)) if is_key_set(&keys.clone().into()) => {
                 let usual = || vec![FEDERATED_AUDIENCE.to_owned()];
                 Ok(Proof::Federated {
                     issuer,
                     subject,
                     audiences: self.audiences.unwrap_or_else(usual),
-                    keys,
+                    keys: keys.into(),
                 })
             }
             _ => Err(Problem::bad_request(
@@ -125,15 +131,18 @@ impl CredentialIn {
     }
 }
 
+fn private_key(field: &str) -> Problem {
+    Problem::bad_request(format!(
+        "{field} has a private or symmetric key in it, which belongs to whoever signs with it and to nobody else. Send the public part only."
+    ))
+}
+
 /// All of a principal.
 pub(super) async fn list(
     State(parts): State<Shared>,
     client: Result<Path<String>, PathRejection>,
-    request: Request,
 ) -> Result<Json<Value<CredentialOut>>, Problem> {
-    let client = client?.0;
-    require_signed_in(&parts, &request.into_parts().0)?;
-    let all = parts.grid.credentials_of(&client);
+    let all = parts.grid.credentials_of(&client?.0);
     let value = all.iter().map(|one| CredentialOut::from(&**one)).collect();
     Ok(Json(Value { value }))
 }
@@ -142,11 +151,9 @@ pub(super) async fn list(
 pub(super) async fn put(
     State(parts): State<Shared>,
     names: Result<Path<(String, String)>, PathRejection>,
-    request: Request,
+    body: Body,
 ) -> Result<Response, Problem> {
     let (client, name) = names?.0;
-    let (head, body) = request.into_parts();
-    require_signed_in(&parts, &head)?;
     let body: Bytes = axum::body::to_bytes(body, MAX_BODY_BYTES)
         .await
         .map_err(|_| Problem::bad_request("The body is too large or was cut short."))?;
@@ -167,10 +174,8 @@ pub(super) async fn put(
 pub(super) async fn delete(
     State(parts): State<Shared>,
     names: Result<Path<(String, String)>, PathRejection>,
-    request: Request,
 ) -> Result<StatusCode, Problem> {
     let (client, name) = names?.0;
-    require_signed_in(&parts, &request.into_parts().0)?;
     match parts.grid.delete_credential(&client, &name).await {
         Ok(true) => Ok(StatusCode::NO_CONTENT),
         Ok(false) => Err(Problem::not_found(format!(
@@ -178,13 +183,6 @@ pub(super) async fn delete(
         ))),
         Err(error) => Err(problem(error)),
     }
-}
-
-/// What its roles allow is judged before this; here, that somebody presented a token at all.
-fn require_signed_in(parts: &Parts, head: &Head) -> Result<(), Problem> {
-    bearer::authenticate(parts, head, Audience::Management)
-        .map(drop)
-        .map_err(|why| Problem::unauthorized(why.to_string()))
 }
 
 fn problem(error: ManageError) -> Problem {

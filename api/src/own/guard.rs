@@ -2,8 +2,9 @@
 //!
 //! Promise: in the development profile only programs of this machine, and pages served from it, get in without a
 //! credential: a foreign page that makes a browser call us names a foreign `Origin`, and one that binds its name to our
-//! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In production only a bearer token opens. Whoever presents a token, in
-//! either profile, does what its roles allow, and what changes something leaves a row in the audit log.
+//! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In
+//! production only a bearer token opens, and to what gives somebody else a way to sign in, in every profile. Whoever
+//! presents a token does what its roles allow, and what changes something leaves a row in the audit log.
 //! Not here: which address we listen on (`server` keeps the development profile on loopback).
 
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use http::request::Parts as Head;
 use http::{HeaderName, StatusCode, header, uri};
 
 use super::PREFIX;
-use super::access::{self, Found, Row};
+use super::access::{self, Found, Need, Row};
 use super::problem::Problem;
 use crate::audit::Note;
 use crate::auth::bearer::{self, Audience};
@@ -42,6 +43,11 @@ pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: N
     let Some((action, scope)) = row.need.asked(&parts) else {
         return next.run(Request::from_parts(head, body)).await;
     };
+    if matches!(row.need, Need::SignedInAtRoot(_))
+        && let Err(why) = bearer::authenticate(&parts, &head, Audience::Management)
+    {
+        return Problem::unauthorized(why.to_string()).into_response();
+    }
     let path = head.uri.path().to_owned();
     let caller = caller.as_ref();
     // Whoever presents no token is a program of this machine, in the development profile.

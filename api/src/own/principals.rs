@@ -1,6 +1,7 @@
 //! Principals: who may sign in.
 //!
-//! Promise: a secret is made here, shown once in the answer that made it, and never again.
+//! Promise: a secret is made here, shown once in the answer that made it, and never again. What a call changes stands,
+//! whatever others change at the same time.
 //! Not here: how secrets are kept (`grid::principals`), what a principal may do (role assignments, in Resource Manager).
 
 use std::sync::Arc;
@@ -122,7 +123,8 @@ pub(super) async fn post(State(parts): State<Shared>, body: Bytes) -> Result<Res
     let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref())?;
     let mut principal = Principal::new(&client_id, &object_id, &asked.display_name, now);
     principal.secrets.push(kept);
-    let principal = put(&parts, principal).await?;
+    let put = parts.grid.put_principal(principal).await;
+    let principal = put.map_err(|error| problem(&error))?;
     Ok(made(&parts, &principal, &secret))
 }
 
@@ -149,44 +151,43 @@ pub(super) async fn post_secret(
         true => NewSecret::default(),
         false => read_json(&body)?,
     };
-    found(&parts, &id)?;
+    let known = found(&parts, &id)?;
     let (secret, kept) = make_secret(&parts, asked.expires_in.as_ref())?;
-    // What was changed while the secret was hashed stays changed.
-    let mut principal = (*found(&parts, &id)?).clone();
-    principal.secrets.push(kept);
-    let principal = put(&parts, principal).await?;
+    let added = parts.grid.add_secret(&known.client_id, kept).await;
+    let principal = added.map_err(|error| problem(&error))?;
+    let principal = principal.ok_or_else(|| no_principal(&id))?;
     Ok(made(&parts, &principal, &secret))
 }
 
-/// Takes a secret away. Tokens that were issued for it are good for the rest of their hour.
+/// Takes a secret away. Access tokens that were issued for it are good for the rest of their hour.
 pub(super) async fn delete_secret(
     State(parts): State<Shared>,
     ids: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let Path((id, secret)) = ids?;
-    let mut principal = (*found(&parts, &id)?).clone();
-    let before = principal.secrets.len();
-    principal.secrets.retain(|one| one.id != secret);
-    if principal.secrets.len() == before {
+    let known = found(&parts, &id)?;
+    let removed = parts.grid.remove_secret(&known.client_id, &secret).await;
+    if !removed.map_err(|error| problem(&error))? {
         return Err(Problem::not_found(format!(
             "The principal has no secret '{secret}'."
         )));
     }
-    put(&parts, principal).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn found(parts: &Parts, id: &str) -> Result<Arc<Principal>, Problem> {
-    let found = parts.grid.principal_of(id);
-    found.ok_or_else(|| Problem::not_found(format!("There is no principal '{id}'.")))
+    parts.grid.principal_of(id).ok_or_else(|| no_principal(id))
 }
 
-async fn put(parts: &Parts, principal: Principal) -> Result<Arc<Principal>, Problem> {
-    let put = parts.grid.put_principal(principal).await;
-    put.map_err(|error| match error {
-        ManageError::NotStored(error) => Problem::not_stored(&error),
+fn no_principal(id: &str) -> Problem {
+    Problem::not_found(format!("There is no principal '{id}'."))
+}
+
+fn problem(error: &ManageError) -> Problem {
+    match error {
+        ManageError::NotStored(error) => Problem::not_stored(error),
         other => Problem::conflict(other.to_string()),
-    })
+    }
 }
 
 fn make_secret(

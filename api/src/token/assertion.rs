@@ -1,13 +1,14 @@
 //! Proof by a signed assertion: of the holder of a certificate's key, or of an issuer that the principal trusts.
 //!
 //! Promise: an assertion opens nothing unless its signature holds under a credential registered for that very client,
-//! by an algorithm that the key is made for, within its times, and for us.
+//! by an algorithm that the key is made for, within its times and the certificate's, and for this very endpoint or what
+//! the credential says. Until it ends it may be presented again, as in the service.
 //! Not here: registering credentials (`own::credentials`).
 //! Source: reference management 1.3, 2.3.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use gridpost_grid::credentials::Proof;
+use gridpost_grid::credentials::{Proof, PublicKeys};
 use gridpost_model::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
@@ -85,9 +86,8 @@ pub(super) fn accept(
         claims.iss.eq_ignore_ascii_case(client_id) && claims.sub.eq_ignore_ascii_case(client_id);
     if written_by_client {
         let is_signed = |proof: &Proof| match proof {
-            Proof::Certificate { der, not_after, .. } => {
-                now < *not_after
-                    && key_of_certificate(der).is_some_and(|key| holds(assertion, &header, &key))
+            Proof::Certificate { der, .. } => {
+                key_of_certificate(der, now).is_some_and(|key| holds(assertion, &header, &key))
             }
             Proof::Federated { .. } => false,
         };
@@ -156,15 +156,15 @@ fn require_current(claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
     Err(Refusal::invalid_client(700_024, text))
 }
 
+/// What clients write an assertion for, behind the tenant.
+const ENDPOINTS: [&str; 3] = ["oauth2/token", "oauth2/v2.0/token", "v2.0"];
+
 /// The token endpoint or the issuer, under the name the client dialled or one of ours.
 fn is_ours(parts: &Parts, base: &str, audience: &str) -> bool {
     [base, &parts.base_url].iter().any(|base| {
-        let path = audience.strip_prefix(base);
-        path.is_some_and(|path| {
-            path.ends_with("/oauth2/token")
-                || path.ends_with("/oauth2/v2.0/token")
-                || path.ends_with("/v2.0")
-        })
+        let path = audience.strip_prefix(*base);
+        let path = path.and_then(|path| path.strip_prefix('/')?.split_once('/'));
+        path.is_some_and(|(_tenant, endpoint)| ENDPOINTS.contains(&endpoint))
     })
 }
 
@@ -205,9 +205,17 @@ const RSA: &[Algorithm] = &[
 ];
 const EC: &[Algorithm] = &[Algorithm::ES256, Algorithm::ES384];
 
-fn key_of_certificate(der: &str) -> Option<Key> {
+/// The key of a certificate that is valid at that time.
+fn key_of_certificate(der: &str, now: Timestamp) -> Option<Key> {
     let der = BASE64_STANDARD.decode(der).ok()?;
     let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let validity = certificate.validity();
+    let valid = validity.not_before.timestamp()..=validity.not_after.timestamp();
+    let key = key_in(&certificate)?;
+    valid.contains(&now.seconds()).then_some(key)
+}
+
+fn key_in(certificate: &X509Certificate<'_>) -> Option<Key> {
     let info = certificate.public_key();
     match info.parsed().ok()? {
         PublicKey::RSA(_) => Some(Key {
@@ -223,8 +231,8 @@ fn key_of_certificate(der: &str) -> Option<Key> {
 }
 
 /// The keys that may have signed: the one that the token names, or all when it names none.
-fn keys_of(set: &Value, header: &Header) -> Vec<Key> {
-    let Ok(set) = serde_json::from_value::<JwkSet>(set.clone()) else {
+fn keys_of(set: &PublicKeys, header: &Header) -> Vec<Key> {
+    let Ok(set) = JwkSet::deserialize(set.as_json()) else {
         return Vec::new();
     };
     let is_named = |key: &&Jwk| header.kid.is_none() || key.common.key_id == header.kid;
@@ -235,9 +243,12 @@ fn keys_of(set: &Value, header: &Header) -> Vec<Key> {
         .collect()
 }
 
-/// `None` for symmetric keys: whoever checks a token could write it.
+/// `None` for symmetric keys, because whoever checks a token could write it, and for keys that sign nothing.
 fn key_of(jwk: &Jwk) -> Option<Key> {
-    use jsonwebtoken::jwk::AlgorithmParameters;
+    use jsonwebtoken::jwk::{AlgorithmParameters, PublicKeyUse};
+    if jwk.common.public_key_use == Some(PublicKeyUse::Encryption) {
+        return None;
+    }
     let algorithms = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => RSA,
         AlgorithmParameters::EllipticCurve(_) => EC,
@@ -248,9 +259,15 @@ fn key_of(jwk: &Jwk) -> Option<Key> {
 }
 
 /// Whether a set of keys has one that can be used.
-pub(crate) fn is_key_set(set: &Value) -> bool {
-    serde_json::from_value::<JwkSet>(set.clone())
+pub(crate) fn is_key_set(set: &PublicKeys) -> bool {
+    JwkSet::deserialize(set.as_json())
         .is_ok_and(|set| set.keys.iter().any(|jwk| key_of(jwk).is_some()))
+}
+
+/// Whether a text has somebody's private key in it, which belongs nowhere but with them.
+pub(crate) fn has_private_key(pem: &str) -> bool {
+    pem.lines()
+        .any(|line| line.contains("-----BEGIN ") && line.contains("PRIVATE KEY"))
 }
 
 /// Reads a certificate: its DER, and until when it is valid. `None` when it is none, or of a key that we cannot check.
@@ -259,7 +276,7 @@ pub(crate) fn read_certificate(pem: &str) -> Option<(Vec<u8>, Timestamp)> {
         .filter_map(Result::ok)
         .find(|block| block.label == "CERTIFICATE")?;
     let parsed = certificate.parse_x509().ok()?;
+    key_in(&parsed)?;
     let not_after = Timestamp::from_seconds(parsed.validity().not_after.timestamp());
-    key_of_certificate(&BASE64_STANDARD.encode(&certificate.contents))?;
     Some((certificate.contents, not_after))
 }

@@ -48,14 +48,20 @@ enum Fate {
 }
 
 impl Devices {
-    /// A code for the device and one for the person; `None` when too many wait.
-    fn begin(&self, chance: &dyn Chance, now: Timestamp) -> Option<(String, String)> {
+    /// A code for the device and one for the person. When too many wait, the oldest waits no longer: whoever asks for
+    /// very many keeps nobody from signing in who is quick about it.
+    fn begin(&self, chance: &dyn Chance, now: Timestamp) -> (String, String) {
         let mut all = self.0.lock();
         if all.len() >= MOST_WAITING {
             all.retain(|_, one| now < one.until);
         }
         if all.len() >= MOST_WAITING {
-            return None;
+            let oldest = all
+                .iter()
+                .min_by_key(|(_, one)| (one.approved.is_some(), one.until));
+            if let Some(oldest) = oldest.map(|(code, _)| code.clone()) {
+                all.remove(&oldest);
+            }
         }
         let (device_code, user_code) = (chance.uuid(), user_code(chance));
         let waiting = Waiting {
@@ -64,7 +70,7 @@ impl Devices {
             approved: None,
         };
         all.insert(device_code.clone(), waiting);
-        Some((device_code, user_code))
+        (device_code, user_code)
     }
 
     /// Whether there was such a code to approve.
@@ -109,10 +115,8 @@ fn user_code(chance: &dyn Chance) -> String {
 pub(super) async fn begin(State(parts): State<Shared>, request: Request) -> Response {
     let head = request.into_parts().0;
     let page = format!("{}/devicelogin", origin::base_url(&parts, &head));
-    let begun = parts.devices.begin(&*parts.chance, parts.clock.wall());
-    let Some((device_code, user_code)) = begun else {
-        return Refusal::busy().answer(&parts, &head.headers);
-    };
+    let now = parts.clock.wall();
+    let (device_code, user_code) = parts.devices.begin(&*parts.chance, now);
     let message = format!(
         "To sign in, use a web browser to open the page {page} and enter the code {user_code} to authenticate."
     );
@@ -219,13 +223,15 @@ mod tests {
         User {
             name: "n".into(),
             principal: Arc::new(Principal::new("c", "o", "", Timestamp::EPOCH)),
+            secret: "m".into(),
+            until: 0,
         }
     }
 
     #[test]
     fn a_code_is_redeemed_once_and_only_when_it_was_approved() {
         let (devices, now) = (Devices::default(), Timestamp::EPOCH);
-        let (device, typed) = devices.begin(&SeededChance::new(1), now).unwrap();
+        let (device, typed) = devices.begin(&SeededChance::new(1), now);
         assert!(matches!(devices.fate(&device, now), Fate::Pending));
         assert!(!devices.approve("AAAA-AAAA", user(), now));
         assert!(devices.approve(&typed.to_lowercase(), user(), now));
@@ -238,19 +244,31 @@ mod tests {
     }
 
     #[test]
-    fn a_code_ends_and_makes_room() {
+    fn a_code_ends() {
         let (devices, now) = (Devices::default(), Timestamp::EPOCH);
-        let chance = SeededChance::new(1);
-        let (device, typed) = devices.begin(&chance, now).unwrap();
-        for _ in 1..MOST_WAITING {
-            assert!(devices.begin(&chance, now).is_some());
-        }
-        assert!(devices.begin(&chance, now).is_none());
+        let (device, typed) = devices.begin(&SeededChance::new(1), now);
         assert!(!devices.approve(&typed, user(), now + LIFETIME));
         assert!(matches!(
             devices.fate(&device, now + LIFETIME),
             Fate::Expired
         ));
-        assert!(devices.begin(&chance, now + LIFETIME).is_some());
+    }
+
+    #[test]
+    fn of_very_many_codes_the_oldest_goes_but_none_that_was_approved() {
+        let devices = Devices::default();
+        let chance = SeededChance::new(1);
+        let at = |second: u64| Timestamp::EPOCH + Duration::from_secs(second);
+        let (approved, typed) = devices.begin(&chance, at(0));
+        assert!(devices.approve(&typed, user(), at(0)));
+        let (oldest, _) = devices.begin(&chance, at(1));
+        let (next, _) = devices.begin(&chance, at(2));
+        for _ in 3..=MOST_WAITING {
+            devices.begin(&chance, at(3));
+        }
+        assert_eq!(devices.0.lock().len(), MOST_WAITING);
+        assert!(matches!(devices.fate(&oldest, at(3)), Fate::Unknown));
+        assert!(matches!(devices.fate(&next, at(3)), Fate::Pending));
+        assert!(matches!(devices.fate(&approved, at(3)), Fate::Approved(_)));
     }
 }

@@ -69,7 +69,10 @@ async fn answer(parts: &Parts, head: &Head, asked: &Asked) -> Result<Response, R
         return Err(unknown());
     }
     let principal = match secret(&head.headers) {
-        Some(secret) => super::with_secret(parts, DEVELOPMENT_CLIENT, &secret).await?,
+        Some(secret) => {
+            let signed_in = super::with_secret(parts, DEVELOPMENT_CLIENT, &secret);
+            signed_in.await?.principal
+        }
         None => {
             require_local(parts, head)?;
             let principal = parts.grid.principal(DEVELOPMENT_CLIENT);
@@ -81,7 +84,7 @@ async fn answer(parts: &Parts, head: &Head, asked: &Asked) -> Result<Response, R
     let base = origin::own_base_url(parts, head);
     // A scope is none, but some clients send what they would send for one.
     let audience = resource.strip_suffix("/.default").unwrap_or(resource);
-    let claims = super::claims(parts, &base, Some(audience), &principal);
+    let claims = super::claims(parts, &base, Some(audience), &principal)?;
     let token = parts
         .tokens
         .sign(&claims)

@@ -1,7 +1,8 @@
 //! Signing in as people do: a name and a password, and later a refresh token.
 //!
 //! Promise: whoever signs in so is a principal, whose secret is the password; the name is its client id with anything
-//! behind an `@`. A refresh token opens nothing but this endpoint, for a day, and as long as its principal exists.
+//! behind an `@`. A refresh token opens nothing but this endpoint, until a day after the sign-in however often it is
+//! exchanged, and only as long as the secret of that sign-in is good.
 //! Not here: approving a device (`device`).
 //! Source: reference management 1.3, 2.3.
 
@@ -12,16 +13,16 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use gridpost_grid::principals::Principal;
 use gridpost_model::Secret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Claims, Form, Refusal, managed};
 use crate::{Parts, Profile};
 
-/// The audience of refresh tokens; no surface has it.
-const REFRESH: &str = "urn:gridpost:refresh";
+/// The audience of refresh tokens: no surface has it, and nobody gets another token for it.
+pub(super) const REFRESH: &str = "urn:gridpost:refresh";
 
-/// How long a refresh token is good for.
+/// How long after a sign-in tokens are made without another.
 const REFRESH_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Somebody who signed in.
@@ -30,6 +31,18 @@ pub(super) struct User {
     pub(super) name: String,
     /// Who that is.
     pub(super) principal: Arc<Principal>,
+    /// The mark of the secret that was given.
+    pub(super) secret: String,
+    /// From when on it has to be given again, in seconds since 1970.
+    pub(super) until: i64,
+}
+
+/// What a refresh token says. An access token does not say of which secret it is, so that none is taken for the other.
+#[derive(Clone, Serialize, Deserialize)]
+struct Refresh {
+    #[serde(flatten)]
+    claims: Claims,
+    secret: String,
 }
 
 /// The user of a name and a password.
@@ -43,12 +56,14 @@ pub(super) async fn sign_in(parts: &Parts, name: &str, password: &Secret) -> Res
         true => managed::DEVELOPMENT_CLIENT,
         false => local,
     };
-    let principal = super::with_secret(parts, client_id, password)
+    let signed_in = super::with_secret(parts, client_id, password)
         .await
         .map_err(Refusal::of_password)?;
     Ok(User {
         name: name.to_owned(),
-        principal,
+        principal: signed_in.principal,
+        secret: signed_in.secret.mark(),
+        until: (parts.clock.wall() + REFRESH_LIFETIME).seconds(),
     })
 }
 
@@ -81,14 +96,20 @@ pub(super) fn refreshed(parts: &Parts, base: &str, form: &Form) -> Result<Value,
             "The refresh token has expired or is not one of ours.",
         )
     };
-    let claims = parts.tokens.verify(text.reveal()).ok_or_else(expired)?;
+    let said: Refresh = parts.tokens.verify_as(text.reveal()).ok_or_else(expired)?;
+    let claims = said.claims;
     let is_good = claims.aud == REFRESH
         && claims.tid == parts.tenant.tenant_id
         && super::is_current(&claims, parts.clock.wall());
-    let principal = parts.grid.principal(&claims.appid).filter(|_| is_good);
+    if !is_good {
+        return Err(expired());
+    }
+    let principal = parts.grid.principal(&claims.appid).ok_or_else(revoked)?;
     let user = User {
         name: claims.sub,
-        principal: principal.ok_or_else(expired)?,
+        principal,
+        secret: said.secret,
+        until: claims.exp,
     };
     granted(parts, base, form, &user)
 }
@@ -109,20 +130,37 @@ struct IdToken<'a> {
     ver: &'a str,
 }
 
+fn revoked() -> Refusal {
+    Refusal::invalid_grant(
+        50_173,
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed.",
+    )
+}
+
 /// What a user is given: a token, one to get the next with, and who the client may call them.
+///
+/// # Errors
+/// The secret that was given at the sign-in opens nothing any more.
 pub(super) fn granted(
     parts: &Parts,
     base: &str,
     form: &Form,
     user: &User,
 ) -> Result<Value, Refusal> {
-    let access = super::claims(parts, base, form.audience(), &user.principal);
+    let known = parts.grid.principal(&user.principal.client_id);
+    let principal = known
+        .filter(|one| one.has_secret(&user.secret, parts.clock.wall()))
+        .ok_or_else(revoked)?;
+    let access = super::claims(parts, base, form.audience(), &principal)?;
     let mut answer = super::bearer(parts, &access)?;
-    let refresh = Claims {
-        aud: REFRESH.to_owned(),
-        exp: access.iat + seconds(REFRESH_LIFETIME),
-        sub: user.name.clone(),
-        ..access.clone()
+    let refresh = Refresh {
+        claims: Claims {
+            aud: REFRESH.to_owned(),
+            exp: user.until,
+            sub: user.name.clone(),
+            ..access.clone()
+        },
+        secret: user.secret.clone(),
     };
     let id = IdToken {
         aud: form.client_id.as_deref().unwrap_or_default(),
@@ -145,8 +183,4 @@ pub(super) fn granted(
     let info = json!({"uid": access.oid, "utid": access.tid}).to_string();
     answer["client_info"] = BASE64_URL_SAFE_NO_PAD.encode(info).into();
     Ok(answer)
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

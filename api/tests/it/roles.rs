@@ -7,7 +7,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::manager::{HOST, Manager, SUBSCRIPTION};
-use crate::stack::{Answer, CLIENT, Stack, resource_id};
+use crate::stack::{Answer, CLIENT, Stack, own_request, resource_id};
 
 const NAME: &str = "8e3af657-0000-4000-8000-2fe8c4bcb635";
 
@@ -31,6 +31,15 @@ async fn sign_in(stack: &Stack, client_id: &str, secret: &str) -> Answer {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Body::from(form))
         .unwrap();
+    stack.ask(request).await
+}
+
+/// Our own REST, as the owner.
+async fn as_owner(stack: &Stack, method: &str, path: &str, body: &str) -> Answer {
+    let mut request = own_request(method, path, body);
+    let token = format!("Bearer {}", stack.token().await);
+    let headers = request.headers_mut();
+    headers.insert("authorization", token.parse().unwrap());
     stack.ask(request).await
 }
 
@@ -79,10 +88,13 @@ async fn one_secret_is_exchanged_for_another_without_a_gap() {
     let stack = Stack::start().await;
     let (client, _, first) = made(&stack, "").await;
     let path = format!("principals/{client}/secrets");
-    let second = stack.own("POST", &path, r#"{"expiresIn":"1h"}"#).await;
+    // A secret is a way to sign in, so that whoever makes one has signed in, in development too.
+    let unsigned = stack.own("POST", &path, "").await;
+    assert_eq!(unsigned.status, 401);
+    let second = as_owner(&stack, "POST", &path, r#"{"expiresIn":"1h"}"#).await;
     let second = second.json_of(201);
     let second_secret = second["clientSecret"].as_str().unwrap().to_owned();
-    let third = stack.own("POST", &path, "").await.json_of(409);
+    let third = as_owner(&stack, "POST", &path, "").await.json_of(409);
     assert!(
         third["error"]["message"]
             .as_str()
@@ -93,7 +105,9 @@ async fn one_secret_is_exchanged_for_another_without_a_gap() {
         sign_in(&stack, &client, secret).await.json_of(200);
     }
     let id = second["secrets"][0]["id"].as_str().unwrap();
-    let deleted = stack.own("DELETE", &format!("{path}/{id}"), "").await;
+    let path = format!("{path}/{id}");
+    assert_eq!(stack.own("DELETE", &path, "").await.status, 401);
+    let deleted = as_owner(&stack, "DELETE", &path, "").await;
     assert_eq!(deleted.status, 204);
     let refused = sign_in(&stack, &client, &first).await.json_of(401);
     assert_eq!(refused["error_codes"], json!([7_000_215]));
@@ -116,7 +130,7 @@ async fn what_is_wrong_with_a_principal_is_said() {
         ("POST", "principals/nobody/secrets", "", 404),
         ("DELETE", &format!("principals/{CLIENT}/secrets/x"), "", 404),
     ] {
-        let answer = stack.own(method, path, body).await;
+        let answer = as_owner(&stack, method, path, body).await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
     }
 }

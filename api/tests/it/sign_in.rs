@@ -25,8 +25,15 @@ struct Holder {
 
 impl Holder {
     fn new() -> Self {
+        Self::within(1975, 4096)
+    }
+
+    /// Whose certificate is valid from the first day of one year until that of another.
+    fn within(first: i32, end: i32) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
-        let parameters = rcgen::CertificateParams::new(vec!["app".to_owned()]).unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["app".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(first, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(end, 1, 1);
         let certificate = parameters.self_signed(&pair).unwrap().pem();
         Self { pair, certificate }
     }
@@ -89,22 +96,85 @@ fn number(answer: &Answer, status: u16) -> u64 {
     answer.json_of(status)["error_codes"][0].as_u64().unwrap()
 }
 
+/// What the holder of a certificate says, but for this.
+fn of_holder(now: i64, change: Value) -> Value {
+    let mut claims = json!({
+        "iss": CLIENT, "sub": CLIENT, "aud": format!("http://{HOST}/adfs/oauth2/token"),
+        "exp": now as f64 + 600.25, "nbf": now,
+    });
+    let all = claims.as_object_mut().unwrap();
+    all.extend(change.as_object().unwrap().clone());
+    claims
+}
+
+#[tokio::test]
+async fn an_assertion_that_was_written_for_another_server_opens_nothing_here() {
+    let stack = Stack::start().await;
+    let holder = Holder::new();
+    let body = json!({"certificate": holder.certificate});
+    register(&stack, "laptop", body).await.json_of(201);
+    let now = stack.clock.wall().seconds();
+    let signed = |audience: &str| holder.sign(&of_holder(now, json!({ "aud": audience })));
+    for path in ["/adfs/oauth2/token", "/t/oauth2/v2.0/token", "/t/v2.0"] {
+        let assertion = signed(&format!("http://{HOST}{path}"));
+        with_assertion(&stack, &assertion).await.json_of(200);
+    }
+    for rest in [
+        "0/adfs/oauth2/token",
+        ".evil.example/t/oauth2/token",
+        "@evil.example/t/oauth2/token",
+        "/t/evil/oauth2/token",
+        "/oauth2/token",
+        "/t/other/v2.0",
+        "/t/oauth2/token/",
+    ] {
+        let assertion = signed(&format!("http://{HOST}{rest}"));
+        let refused = with_assertion(&stack, &assertion).await;
+        assert_eq!(number(&refused, 401), 700_023, "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_opens_nothing_before_its_time_nor_after() {
+    let stack = Stack::start().await;
+    let now = stack.clock.wall().seconds();
+    for (first, end, expected) in [(2025, 2030, 200), (2027, 2030, 401), (2020, 2026, 401)] {
+        let holder = Holder::within(first, end);
+        let body = json!({"certificate": holder.certificate});
+        register(&stack, "one", body).await;
+        let assertion = holder.sign(&of_holder(now, json!({})));
+        let answer = with_assertion(&stack, &assertion).await;
+        assert_eq!(answer.status, expected, "{first} to {end}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_a_private_key_in_it_is_not_taken() {
+    let stack = Stack::start().await;
+    let holder = Holder::new();
+    let both = holder.pair.serialize_pem() + &holder.certificate;
+    let mut keys = holder.keys();
+    keys["keys"][0]["d"] = json!("AAAA");
+    for body in [
+        json!({ "certificate": both }),
+        json!({"issuer": "https://ci.example", "subject": "s", "keys": keys}),
+    ] {
+        let refused = register(&stack, "mine", body).await.json_of(400);
+        let said = refused["error"]["message"].as_str().unwrap();
+        assert!(said.contains("private"), "{said}");
+    }
+    let mut keys = holder.keys();
+    keys["keys"][0]["use"] = json!("enc");
+    let body = json!({"issuer": "https://ci.example", "subject": "s", "keys": keys});
+    assert_eq!(register(&stack, "mine", body).await.status, 400);
+}
+
 #[tokio::test]
 async fn management_1_3_the_holder_of_a_registered_certificate_signs_in() {
     let stack = Stack::start().await;
     let (holder, other) = (Holder::new(), Holder::new());
     let now = stack.clock.wall().seconds();
-    let claims = |change: Value| {
-        let mut claims = json!({
-            "iss": CLIENT, "sub": CLIENT, "aud": format!("http://{HOST}/adfs/oauth2/token"),
-            "exp": now as f64 + 600.25, "nbf": now,
-        });
-        claims
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
-        claims
-    };
+    let claims = |change: Value| of_holder(now, change);
     let good = holder.sign(&claims(json!({})));
     assert_eq!(
         number(&with_assertion(&stack, &good).await, 401),
@@ -317,6 +387,122 @@ async fn management_2_3_a_name_and_a_password_sign_in_and_are_refreshed() {
         number(&ask_token(&stack, &again(&refresh)).await, 400),
         700_082
     );
+}
+
+/// A principal of its own with one secret beside the one it has, and the form that signs it in with that.
+async fn with_secret(stack: &Stack, body: &str) -> (String, String) {
+    stack.introduce("app", &[(READER, SUBSCRIPTION)]).await;
+    let path = "/_gridpost/v1/principals/app/secrets";
+    let owner = format!("Bearer {}", stack.token().await);
+    let request = Request::post(path).header("authorization", owner);
+    let made = send(stack, request, body.to_owned()).await.json_of(201);
+    let secrets = made["secrets"].as_array().unwrap();
+    let id = secrets.last().unwrap()["id"].as_str().unwrap().to_owned();
+    (id, made["clientSecret"].as_str().unwrap().to_owned())
+}
+
+async fn by_password(stack: &Stack, secret: &str) -> Value {
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", "x"),
+        ("username", "app"),
+        ("password", secret),
+        ("scope", "https://management.azure.com/.default"),
+    ];
+    ask_token(stack, &form).await.json_of(200)
+}
+
+async fn refresh(stack: &Stack, granted: &Value) -> Answer {
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "x"),
+        ("refresh_token", granted["refresh_token"].as_str().unwrap()),
+        ("scope", "https://management.azure.com/.default"),
+    ];
+    ask_token(stack, &form).await
+}
+
+#[tokio::test]
+async fn whoever_signed_in_signs_in_again_after_a_day_however_often_tokens_were_refreshed() {
+    let stack = Stack::start().await;
+    let hour = std::time::Duration::from_secs(3600);
+    let begun = stack.clock.wall();
+    let (_, secret) = with_secret(&stack, "").await;
+    let mut granted = by_password(&stack, &secret).await;
+    for passed in 1..24 {
+        stack.clock.turn_to(begun + hour * passed);
+        granted = refresh(&stack, &granted).await.json_of(200);
+        assert_eq!(opens(&stack, &granted["access_token"]).await, 200);
+    }
+    stack.clock.turn_to(begun + hour * 24);
+    assert_eq!(number(&refresh(&stack, &granted).await, 400), 700_082);
+}
+
+#[tokio::test]
+async fn refresh_tokens_end_with_the_secret_they_came_from_and_no_other() {
+    let stack = Stack::start().await;
+    let (id, secret) = with_secret(&stack, "").await;
+    let granted = by_password(&stack, &secret).await;
+    let of_other = by_password(&stack, "open sesame").await;
+    let again = refresh(&stack, &granted).await.json_of(200);
+    assert!(stack.grid.remove_secret("app", &id).await.unwrap());
+    for granted in [&granted, &again] {
+        let refused = refresh(&stack, granted).await;
+        assert_eq!(number(&refused, 400), 50_173, "{refused:?}");
+    }
+    refresh(&stack, &of_other).await.json_of(200);
+
+    let (_, short) = with_secret(&stack, r#"{"expiresIn":"1h"}"#).await;
+    let granted = by_password(&stack, &short).await;
+    refresh(&stack, &granted).await.json_of(200);
+    let hour = std::time::Duration::from_secs(3600);
+    stack.clock.turn_to(stack.clock.wall() + hour);
+    assert_eq!(number(&refresh(&stack, &granted).await, 400), 50_173);
+    assert!(stack.grid.delete_principal("app").await.unwrap());
+    assert_eq!(number(&refresh(&stack, &of_other).await, 400), 50_173);
+}
+
+#[tokio::test]
+async fn a_code_whose_secret_was_taken_away_before_it_is_redeemed_opens_nothing() {
+    let stack = Stack::start().await;
+    let (id, secret) = with_secret(&stack, "").await;
+    let begin = Request::post("/adfs/oauth2/devicecode");
+    let begun = send(&stack, begin, "client_id=x".into()).await.json_of(200);
+    let user_code = begun["user_code"].as_str().unwrap();
+    let form = format!("user_code={user_code}&username=app&password={secret}");
+    let approved = send(&stack, Request::post("/devicelogin"), form).await;
+    assert_eq!(approved.status, 200);
+    assert!(stack.grid.remove_secret("app", &id).await.unwrap());
+    let redeem = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "x"),
+        ("device_code", begun["device_code"].as_str().unwrap()),
+    ];
+    assert_eq!(number(&ask_token(&stack, &redeem).await, 400), 50_173);
+}
+
+#[tokio::test]
+async fn nobody_is_given_a_token_by_which_tokens_are_refreshed() {
+    let stack = Stack::start().await;
+    let secret = PASSWORD.replace('+', " ");
+    for (name, audience) in [
+        ("resource", "urn:gridpost:refresh"),
+        ("scope", "urn:gridpost:refresh"),
+        ("scope", "urn:gridpost:refresh/.default"),
+    ] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", CLIENT),
+            ("client_secret", &secret),
+            (name, audience),
+        ];
+        let refused = ask_token(&stack, &form).await;
+        assert_eq!(number(&refused, 400), 500_011, "{audience}");
+    }
+    let identity = "/metadata/identity/oauth2/token?resource=urn:gridpost:refresh";
+    let request = Request::get(identity).header("metadata", "true");
+    let refused = send(&stack, request, String::new()).await;
+    assert_eq!(number(&refused, 400), 500_011);
 }
 
 /// What a token says of its principal.
