@@ -1,6 +1,7 @@
 //! A client of our own server, as small as the commands need it.
 //!
-//! Promise: what it sends is what any client could send; the server is trusted by its authority, never blindly.
+//! Promise: what it sends is what any client could send; the server is trusted by its authority, never blindly. A command
+//! acts as the principal that the environment names, and as nobody else when there is one.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,17 +61,77 @@ pub(crate) fn answer_within(method: &Method, path: &str) -> Duration {
 pub struct Client {
     running: Running,
     tls: Option<TlsConnector>,
-    credentials: Option<Credentials>,
+    identity: Identity,
     /// The data folder.
     data: PathBuf,
 }
 
+/// Whom commands act as.
+enum Identity {
+    /// A principal that somebody named, also where nobody has to be named.
+    Named(Credentials),
+    /// The built-in principal of a development folder.
+    BuiltIn(Credentials),
+    /// Whoever may read the data folder.
+    ThisMachine,
+}
+
+impl Identity {
+    /// The variables of `gridpost env` name the built-in principal, which is the folder's own: its secret may be another
+    /// folder's by now.
+    fn choose(built_in: Option<Credentials>, named: Option<Credentials>) -> Self {
+        match (built_in, named) {
+            (Some(own), Some(named)) if named.client_id.eq_ignore_ascii_case(&own.client_id) => {
+                Self::BuiltIn(own)
+            }
+            (_, Some(named)) => Self::Named(named),
+            (Some(own), None) => Self::BuiltIn(own),
+            (None, None) => Self::ThisMachine,
+        }
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Named(credentials) | Self::BuiltIn(credentials) => Some(credentials),
+            Self::ThisMachine => None,
+        }
+    }
+}
+
+/// The principal that the environment names.
+fn named() -> Option<Credentials> {
+    let given = environment("AZURE_CLIENT_ID").zip(environment("AZURE_CLIENT_SECRET"));
+    given.map(|(client_id, secret)| credentials_of(client_id, &secret))
+}
+
+fn credentials_of(client_id: String, secret: &str) -> Credentials {
+    Credentials {
+        tenant_id: credentials::TENANT.into(),
+        subscription_id: credentials::SUBSCRIPTION.into(),
+        client_id,
+        client_secret: gridpost_model::Secret::new(secret),
+    }
+}
+
 impl Client {
-    /// The client of the server that runs on this configuration's data folder.
+    /// The client of the server that runs on this configuration's data folder. It acts as the principal that the
+    /// environment names.
     ///
     /// # Errors
     /// There is none.
     pub fn find(config: &Config) -> Result<Self, Failure> {
+        let mut found = Self::find_as_own(config)?;
+        if let Identity::BuiltIn(own) = found.identity {
+            found.identity = Identity::choose(Some(own), named());
+        }
+        Ok(found)
+    }
+
+    /// The same, acting as the built-in principal where there is one, whatever the environment says.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find_as_own(config: &Config) -> Result<Self, Failure> {
         let running = Running::find(&config.data).ok_or_else(|| {
             Failure::said(
                 Exit::NoServer,
@@ -84,30 +145,25 @@ impl Client {
         Ok(Self::of(running, &config.data)?)
     }
 
-    /// The client of a server whose data folder is known.
+    /// The client of a server whose data folder is known. It acts as the built-in principal where there is one.
     ///
     /// # Errors
     /// The authority it names cannot be read.
     pub fn of(running: Running, data: &Path) -> anyhow::Result<Self> {
         let tls = running.authority.as_deref().map(trusting).transpose()?;
-        let given = environment("AZURE_CLIENT_ID").zip(environment("AZURE_CLIENT_SECRET"));
         // Those of a folder that was in the development profile once open nothing in another.
-        let own = match running.profile {
+        let built_in = match running.profile {
             Profile::Development => Credentials::load(data).ok(),
             Profile::Production => None,
         };
-        let credentials = own.or_else(|| {
-            given.map(|(client_id, secret)| Credentials {
-                tenant_id: credentials::TENANT.into(),
-                subscription_id: credentials::SUBSCRIPTION.into(),
-                client_id,
-                client_secret: gridpost_model::Secret::new(secret),
-            })
-        });
+        let identity = match built_in {
+            Some(own) => Identity::BuiltIn(own),
+            None => Identity::choose(None, named()),
+        };
         Ok(Self {
             running,
             tls,
-            credentials,
+            identity,
             data: data.to_owned(),
         })
     }
@@ -119,12 +175,7 @@ impl Client {
     pub fn sign_in_as(&mut self, client_id: &str, file: &Path) -> anyhow::Result<()> {
         let secret = std::fs::read_to_string(file)
             .with_context(|| format!("reading the secret of {client_id} in {}", file.display()))?;
-        self.credentials = Some(Credentials {
-            tenant_id: credentials::TENANT.into(),
-            subscription_id: credentials::SUBSCRIPTION.into(),
-            client_id: client_id.to_owned(),
-            client_secret: gridpost_model::Secret::new(secret.trim()),
-        });
+        self.identity = Identity::Named(credentials_of(client_id.to_owned(), secret.trim()));
         Ok(())
     }
 
@@ -143,10 +194,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let token = match self.running.profile {
-            Profile::Development => None,
-            Profile::Production => Some(self.token().await?),
-        };
+        let token = self.token_if_needed().await?;
         self.call(
             method,
             &format!("/_gridpost/v1/{path}"),
@@ -157,15 +205,28 @@ impl Client {
         .await
     }
 
+    /// Calls our own REST about how somebody else signs in, for which one has to sign in everywhere.
+    ///
+    /// # Errors
+    /// The server is not there, or refused.
+    pub async fn own_signed_in(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let token = self.token().await?;
+        let path = format!("/_gridpost/v1/{path}");
+        self.call(method, &path, body, Some(&token), ANSWER_WITHIN)
+            .await
+    }
+
     /// Calls our own REST where the answer may take that long.
     ///
     /// # Errors
     /// The server is not there, or refused.
     pub async fn wait(&self, path: &str, within: Duration) -> Result<Value, Failure> {
-        let token = match self.running.profile {
-            Profile::Development => None,
-            Profile::Production => Some(self.token().await?),
-        };
+        let token = self.token_if_needed().await?;
         let path = format!("/_gridpost/v1/{path}");
         self.call(
             Method::GET,
@@ -254,11 +315,8 @@ impl Client {
     pub async fn stream(&self, path: &str) -> Result<Stream, Failure> {
         let mut request = self.request(Method::GET, &format!("/_gridpost/v1/{path}"));
         request = request.header(header::ACCEPT, "text/event-stream");
-        if self.running.profile == Profile::Production {
-            request = request.header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.token().await?),
-            );
+        if let Some(token) = self.token_if_needed().await? {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::default()).context("making a request")?;
         let response = self.send(request).await?;
@@ -287,8 +345,18 @@ impl Client {
             .await
     }
 
+    /// A token for our own REST, where a program of this machine needs none in the development profile: whoever was
+    /// named does what its own roles allow there too.
+    async fn token_if_needed(&self) -> Result<Option<String>, Failure> {
+        let is_named = matches!(self.identity, Identity::Named(_));
+        match self.running.profile {
+            Profile::Development if !is_named => Ok(None),
+            _ => self.token().await.map(Some),
+        }
+    }
+
     pub(crate) async fn token(&self) -> Result<String, Failure> {
-        let Some(credentials) = &self.credentials else {
+        let Some(credentials) = self.identity.credentials() else {
             return self.token_of_this_machine();
         };
         let form: String = url::form_urlencoded::Serializer::new(String::new())
@@ -302,7 +370,17 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::from(form))
             .context("making a request")?;
-        let answer = self.answered(request, ANSWER_WITHIN).await?;
+        let answered = self.answered(request, ANSWER_WITHIN).await;
+        let answer = answered.map_err(|failure| match &self.identity {
+            Identity::Named(named) if failure.exit == Exit::Refused => {
+                let who = format!(
+                    "signing in as {}, which AZURE_CLIENT_ID or the configuration names",
+                    named.client_id
+                );
+                Failure::new(failure.exit, failure.error.context(who))
+            }
+            _ => failure,
+        })?;
         Ok(text_of(&answer, "access_token").to_owned())
     }
 
@@ -564,5 +642,34 @@ mod tests {
             assert_eq!(answer_within(&method, "/g/topics/t"), ANSWER_WITHIN);
         }
         assert_eq!(answer_within(&Method::GET, one), ANSWER_WITHIN);
+    }
+
+    #[test]
+    fn commands_act_as_whom_the_environment_names_and_else_as_the_folder_s_own() {
+        let made = |client: &str, secret: &str| credentials_of(client.into(), secret);
+        let own = || Some(made(credentials::CLIENT, "own"));
+        let secret = |identity: Identity| {
+            let secret = identity.credentials();
+            secret.map(|one| one.client_secret.reveal().to_owned())
+        };
+        let reader = || Some(made("reader", "its"));
+        let chosen = Identity::choose(own(), reader());
+        assert!(matches!(&chosen, Identity::Named(_)));
+        assert_eq!(secret(chosen).as_deref(), Some("its"));
+        // What `gridpost env` printed, of another folder perhaps.
+        let exported = Some(made(credentials::CLIENT, "stale"));
+        let chosen = Identity::choose(own(), exported);
+        assert!(matches!(&chosen, Identity::BuiltIn(_)));
+        assert_eq!(secret(chosen).as_deref(), Some("own"));
+        assert_eq!(
+            secret(Identity::choose(own(), None)).as_deref(),
+            Some("own")
+        );
+        assert_eq!(
+            secret(Identity::choose(None, reader())).as_deref(),
+            Some("its")
+        );
+        let nobody = Identity::choose(None, None);
+        assert!(matches!(nobody, Identity::ThisMachine));
     }
 }

@@ -400,6 +400,11 @@ impl Principal {
         (!self.client_id.is_empty() && !self.client_secret_file.as_os_str().is_empty())
             .then_some((&*self.client_id, &*self.client_secret_file))
     }
+
+    /// Whether it is this client, with a secret or without.
+    pub fn names(&self, client_id: &str) -> bool {
+        self.client_id.eq_ignore_ascii_case(client_id)
+    }
 }
 
 /// What the command line says about the configuration.

@@ -1,18 +1,20 @@
 //! What a server has from its first start: the development identities, or the principal an operator named.
 //!
-//! Promise: what is there is left as it is; what is missing is made. Nobody is built in outside the development profile: a
-//! data folder that was used in it before loses that principal.
+//! Promise: what is there is left as it is; what is missing is made. Whom the start made, it also ends: a data folder loses
+//! the built-in principal outside the development profile, and the one that its configuration names no more.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use gridpost_api::auth::machine;
+use gridpost_api::issuer::APPLICATION;
 use gridpost_comms::Comms;
 use gridpost_comms::resources::ServiceSpec;
 use gridpost_grid::Grid;
 use gridpost_grid::principals::{
-    ClientSecret, MOST_SECRETS, Principal, SECRET_OF_CONFIGURATION, Salt, SecretHash,
+    ClientSecret, Principal, SECRET_OF_CONFIGURATION, Salt, SecretHash,
 };
 use gridpost_grid::roles::{AssignError, ROOT, RoleAssignment};
 use gridpost_model::role::{DATA_SENDER, OWNER};
@@ -33,12 +35,14 @@ pub async fn provision(
     comms: &Comms,
     sources: &Sources,
 ) -> anyhow::Result<()> {
-    let given = config.principal.given();
-    let is_given = given.is_some_and(|(client_id, _)| client_id.eq_ignore_ascii_case(CLIENT));
-    if config.profile != Profile::Development && !is_given {
-        grid.delete_principal(CLIENT).await?;
+    for principal in grid.principals() {
+        let is_built_in = config.profile == Profile::Development && principal.client_id == CLIENT;
+        if !is_built_in && !config.principal.names(&principal.client_id) {
+            dismiss(grid, &principal).await?;
+        }
     }
-    if let Some((client_id, file)) = given {
+    if let Some((client_id, file)) = config.principal.given() {
+        require_free(client_id, config.profile)?;
         let text = fs::read_to_string(file)
             .with_context(|| format!("reading the secret of {client_id} in {}", file.display()))?;
         let given = Given {
@@ -47,13 +51,58 @@ pub async fn provision(
             secret: Secret::new(text.trim()),
             is_chosen: true,
         };
-        owner(grid, given, sources).await?;
+        owner(grid, given, sources)
+            .await
+            .with_context(|| format!("adding the principal {client_id} of the configuration"))?;
     }
     if config.profile == Profile::Development {
         let credentials = Credentials::load_or_make(data, &*sources.chance)?;
         development_identities(grid, comms, credentials, sources)
             .await
             .context("making the development identities")?;
+    }
+    Ok(())
+}
+
+/// Takes away what the start gave to somebody whom nobody names any more. Whom the start made goes altogether; whom a call
+/// made keeps what calls gave.
+async fn dismiss(grid: &Grid, principal: &Principal) -> anyhow::Result<()> {
+    let client_id = &principal.client_id;
+    // A call draws an object id; the start takes the client id for it.
+    if principal.object_id.eq_ignore_ascii_case(client_id) {
+        grid.delete_principal(client_id).await?;
+        tracing::warn!("deleted the principal {client_id}, which this configuration does not name");
+    } else if principal
+        .secrets
+        .iter()
+        .any(ClientSecret::is_of_configuration)
+    {
+        for one in grid.role_assignments() {
+            let is_theirs = one.principal_id.eq_ignore_ascii_case(&principal.object_id)
+                && one.created_by.eq_ignore_ascii_case(&principal.object_id);
+            let is_of_start = one.scope == ROOT && [OWNER.id, DATA_SENDER.id].contains(&&*one.role);
+            if is_theirs && is_of_start {
+                grid.unassign_role(&one.name).await?;
+            }
+        }
+        // Last, because it is what tells that there is something to take away.
+        grid.remove_secret(client_id, SECRET_OF_CONFIGURATION)
+            .await?;
+        tracing::warn!(
+            "took the secret and the roles of the configuration from {client_id}, which it does not name any more"
+        );
+    }
+    Ok(())
+}
+
+/// Some identifiers are not principals', and what comes with their secret would be more than an Owner.
+fn require_free(client_id: &str, profile: Profile) -> anyhow::Result<()> {
+    let is = |reserved: &str| client_id.eq_ignore_ascii_case(reserved);
+    let is_built_in = profile == Profile::Development && is(CLIENT);
+    if is(machine::CLIENT) || is(APPLICATION) || is_built_in {
+        anyhow::bail!(
+            "principal.client_id is {client_id}, which the server uses itself: choose another, such as a new GUID"
+        );
     }
     Ok(())
 }
@@ -108,8 +157,10 @@ fn with_secret(
     salt: Salt,
     now: Timestamp,
 ) -> Option<Principal> {
-    let is_given = |one: &ClientSecret| one.id == SECRET_OF_CONFIGURATION;
-    let known = principal.secrets.iter().find(|one| is_given(one));
+    let known = principal
+        .secrets
+        .iter()
+        .find(|one| one.is_of_configuration());
     let is_kept = |one: &ClientSecret| {
         one.hash.is_slow() == given.is_chosen && one.hash.accepts(&given.secret)
     };
@@ -120,8 +171,7 @@ fn with_secret(
         true => SecretHash::of_chosen(&given.secret, salt),
         false => SecretHash::of_random(&given.secret, salt),
     };
-    principal.secrets.retain(|one| !is_given(one));
-    principal.secrets.truncate(MOST_SECRETS - 1);
+    principal.secrets.retain(|one| !one.is_of_configuration());
     let given = ClientSecret::new(SECRET_OF_CONFIGURATION, &given.secret, hash, now, None);
     principal.secrets.push(given);
     Some(principal)

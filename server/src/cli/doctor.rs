@@ -212,7 +212,7 @@ fn certificate(config: &Config, now: Timestamp) -> Check {
 async fn server(config: &Config) -> Vec<Check> {
     const NAME: &str = "server";
     match holder(&config.data) {
-        Some(LockError::Taken { holder, .. }) => match Client::find(config) {
+        Some(LockError::Taken { holder, .. }) => match Client::find_as_own(config) {
             Ok(client) => reachable(&client, &holder).await,
             Err(_) => vec![Check::note(
                 NAME,

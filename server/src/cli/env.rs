@@ -37,7 +37,7 @@ pub(super) async fn run(
     config: &Config,
     output: Output,
 ) -> Result<(), Failure> {
-    let client = Client::find(config)?;
+    let client = Client::find_as_own(config)?;
     if client.server().profile == Profile::Production {
         return Err(Failure::said(
             Exit::Failed,

@@ -3,6 +3,7 @@
 use gridpost_model::Role;
 use gridpost_model::role::OWNER;
 use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::render;
@@ -80,12 +81,12 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             output.result(&listed, principals);
         }
         Command::Show { id } => {
-            let path = format!("principals/{id}");
+            let path = format!("principals/{}", segment(&id));
             let found = client.own(Method::GET, &path, None).await?;
             output.result(&found, render::pretty);
         }
         Command::Delete { id } => {
-            let path = format!("principals/{id}");
+            let path = format!("principals/{}", segment(&id));
             client.own(Method::DELETE, &path, None).await?;
             output.result(&json!({ "deleted": id }), |_| "Deleted.".to_owned());
         }
@@ -93,14 +94,20 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             principal,
             expires_in,
         }) => {
-            let path = format!("principals/{principal}/secrets");
+            let path = format!("principals/{}/secrets", segment(&principal));
             let body = fields([("expiresIn", expires_in)]);
-            let made = client.own(Method::POST, &path, Some(&body)).await?;
+            let made = client
+                .own_signed_in(Method::POST, &path, Some(&body))
+                .await?;
             output.result(&made, credentials);
         }
         Command::Secret(Secret::Delete { principal, secret }) => {
-            let path = format!("principals/{principal}/secrets/{secret}");
-            client.own(Method::DELETE, &path, None).await?;
+            let path = format!(
+                "principals/{}/secrets/{}",
+                segment(&principal),
+                segment(&secret)
+            );
+            client.own_signed_in(Method::DELETE, &path, None).await?;
             output.result(&json!({ "deleted": secret }), |_| "Deleted.".to_owned());
         }
     }
@@ -134,6 +141,11 @@ pub(super) fn known_role(name: &str) -> Result<&'static Role, Failure> {
         );
         Failure::said(Exit::Usage, message)
     })
+}
+
+/// What was typed, as one segment of a path.
+fn segment(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 fn fields<const N: usize>(fields: [(&str, Option<String>); N]) -> Value {
