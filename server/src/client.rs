@@ -9,13 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use gridpost_api::auth::machine;
 use gridpost_api::path;
 use gridpost_model::Clock as _;
-use hmac::{Hmac, Mac as _};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -24,17 +21,24 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::assembly;
-use crate::config::{Config, Profile, environment};
+use crate::config::{Config, Profile};
 use crate::credentials::{self, Credentials};
 use crate::output::{Exit, Failure, text_of};
 use crate::real::SystemClock;
 use crate::running::Running;
+
+mod identity;
+mod signature;
+mod stream;
+
+use identity::{Identity, credentials_of, named};
+pub use signature::{Signature, sign};
+pub use stream::Stream;
 
 /// The versions we speak ourselves.
 pub(crate) const MANAGEMENT_VERSION: &str = "2025-02-15";
@@ -64,53 +68,6 @@ pub struct Client {
     identity: Identity,
     /// The data folder.
     data: PathBuf,
-}
-
-/// Whom commands act as.
-enum Identity {
-    /// A principal that somebody named, also where nobody has to be named.
-    Named(Credentials),
-    /// The built-in principal of a development folder.
-    BuiltIn(Credentials),
-    /// Whoever may read the data folder.
-    ThisMachine,
-}
-
-impl Identity {
-    /// The variables of `gridpost env` name the built-in principal, which is the folder's own: its secret may be another
-    /// folder's by now.
-    fn choose(built_in: Option<Credentials>, named: Option<Credentials>) -> Self {
-        match (built_in, named) {
-            (Some(own), Some(named)) if named.client_id.eq_ignore_ascii_case(&own.client_id) => {
-                Self::BuiltIn(own)
-            }
-            (_, Some(named)) => Self::Named(named),
-            (Some(own), None) => Self::BuiltIn(own),
-            (None, None) => Self::ThisMachine,
-        }
-    }
-
-    fn credentials(&self) -> Option<&Credentials> {
-        match self {
-            Self::Named(credentials) | Self::BuiltIn(credentials) => Some(credentials),
-            Self::ThisMachine => None,
-        }
-    }
-}
-
-/// The principal that the environment names.
-fn named() -> Option<Credentials> {
-    let given = environment("AZURE_CLIENT_ID").zip(environment("AZURE_CLIENT_SECRET"));
-    given.map(|(client_id, secret)| credentials_of(client_id, &secret))
-}
-
-fn credentials_of(client_id: String, secret: &str) -> Credentials {
-    Credentials {
-        tenant_id: credentials::TENANT.into(),
-        subscription_id: credentials::SUBSCRIPTION.into(),
-        client_id,
-        client_secret: gridpost_model::Secret::new(secret),
-    }
 }
 
 impl Client {
@@ -330,10 +287,7 @@ impl Client {
                 .to_bytes();
             return Err(refused(status, &body));
         }
-        Ok(Stream {
-            body: response.into_body(),
-            text: Vec::new(),
-        })
+        Ok(Stream::of(response.into_body()))
     }
 
     /// Whether the server says that it is ready.
@@ -561,74 +515,6 @@ pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Failure {
 #[error("{0}")]
 pub struct OnItsWay(pub String);
 
-/// Events as a server sends them.
-pub struct Stream {
-    body: Incoming,
-    text: Vec<u8>,
-}
-
-impl Stream {
-    /// The data of the next event; `None` when the server ended the stream.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
-        loop {
-            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.text.drain(..=end).collect();
-                if let Some(data) = line.strip_prefix(b"data:") {
-                    return Ok(Some(
-                        serde_json::from_slice(data).context("reading an event of the stream")?,
-                    ));
-                }
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(frame) => {
-                    if let Some(data) = frame.context("reading the stream")?.data_ref() {
-                        self.text.extend_from_slice(data);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What signs a request to communication services.
-pub struct Signature {
-    /// The hash of the body, for `x-ms-content-sha256`.
-    pub body_hash: String,
-    /// The header `authorization`.
-    pub authorization: String,
-}
-
-/// Signs a POST as the clients do. Source: reference communication-services 2.
-///
-/// # Errors
-/// The key is not base64.
-pub fn sign(
-    key: &str,
-    path_and_query: &str,
-    date: &str,
-    host: &str,
-    body: &[u8],
-) -> anyhow::Result<Signature> {
-    let body_hash = BASE64_STANDARD.encode(Sha256::digest(body));
-    let key = BASE64_STANDARD
-        .decode(key)
-        .context("the access key is not base64")?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).context("the access key is empty")?;
-    mac.update(format!("POST\n{path_and_query}\n{date};{host};{body_hash}").as_bytes());
-    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-    let authorization = format!(
-        "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
-    );
-    Ok(Signature {
-        body_hash,
-        authorization,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -642,34 +528,5 @@ mod tests {
             assert_eq!(answer_within(&method, "/g/topics/t"), ANSWER_WITHIN);
         }
         assert_eq!(answer_within(&Method::GET, one), ANSWER_WITHIN);
-    }
-
-    #[test]
-    fn commands_act_as_whom_the_environment_names_and_else_as_the_folder_s_own() {
-        let made = |client: &str, secret: &str| credentials_of(client.into(), secret);
-        let own = || Some(made(credentials::CLIENT, "own"));
-        let secret = |identity: Identity| {
-            let secret = identity.credentials();
-            secret.map(|one| one.client_secret.reveal().to_owned())
-        };
-        let reader = || Some(made("reader", "its"));
-        let chosen = Identity::choose(own(), reader());
-        assert!(matches!(&chosen, Identity::Named(_)));
-        assert_eq!(secret(chosen).as_deref(), Some("its"));
-        // What `gridpost env` printed, of another folder perhaps.
-        let exported = Some(made(credentials::CLIENT, "stale"));
-        let chosen = Identity::choose(own(), exported);
-        assert!(matches!(&chosen, Identity::BuiltIn(_)));
-        assert_eq!(secret(chosen).as_deref(), Some("own"));
-        assert_eq!(
-            secret(Identity::choose(own(), None)).as_deref(),
-            Some("own")
-        );
-        assert_eq!(
-            secret(Identity::choose(None, reader())).as_deref(),
-            Some("its")
-        );
-        let nobody = Identity::choose(None, None);
-        assert!(matches!(nobody, Identity::ThisMachine));
     }
 }

@@ -97,7 +97,7 @@ fn number(answer: &Answer, status: u16) -> u64 {
 }
 
 /// What the holder of a certificate says, but for this.
-fn of_holder(now: i64, change: Value) -> Value {
+fn of_holder(now: i64, change: &Value) -> Value {
     let mut claims = json!({
         "iss": CLIENT, "sub": CLIENT, "aud": format!("http://{HOST}/adfs/oauth2/token"),
         "exp": now as f64 + 600.25, "nbf": now,
@@ -114,7 +114,7 @@ async fn an_assertion_that_was_written_for_another_server_opens_nothing_here() {
     let body = json!({"certificate": holder.certificate});
     register(&stack, "laptop", body).await.json_of(201);
     let now = stack.clock.wall().seconds();
-    let signed = |audience: &str| holder.sign(&of_holder(now, json!({ "aud": audience })));
+    let signed = |audience: &str| holder.sign(&of_holder(now, &json!({ "aud": audience })));
     for path in ["/adfs/oauth2/token", "/t/oauth2/v2.0/token", "/t/v2.0"] {
         let assertion = signed(&format!("http://{HOST}{path}"));
         with_assertion(&stack, &assertion).await.json_of(200);
@@ -142,7 +142,7 @@ async fn a_certificate_opens_nothing_before_its_time_nor_after() {
         let holder = Holder::within(first, end);
         let body = json!({"certificate": holder.certificate});
         register(&stack, "one", body).await;
-        let assertion = holder.sign(&of_holder(now, json!({})));
+        let assertion = holder.sign(&of_holder(now, &json!({})));
         let answer = with_assertion(&stack, &assertion).await;
         assert_eq!(answer.status, expected, "{first} to {end}: {answer:?}");
     }
@@ -174,7 +174,7 @@ async fn management_1_3_the_holder_of_a_registered_certificate_signs_in() {
     let stack = Stack::start().await;
     let (holder, other) = (Holder::new(), Holder::new());
     let now = stack.clock.wall().seconds();
-    let claims = |change: Value| of_holder(now, change);
+    let claims = |change: Value| of_holder(now, &change);
     let good = holder.sign(&claims(json!({})));
     assert_eq!(
         number(&with_assertion(&stack, &good).await, 401),
