@@ -82,7 +82,7 @@ async fn dismiss(grid: &Grid, principal: &Principal) -> anyhow::Result<()> {
                 && one.created_by.eq_ignore_ascii_case(&principal.object_id);
             let is_of_start = one.scope == ROOT && [OWNER.id, DATA_SENDER.id].contains(&&*one.role);
             if is_theirs && is_of_start {
-                grid.unassign_role(&one.name).await?;
+                grid.unassign_role(ROOT, &one.name).await?;
             }
         }
         // Last, because it is what tells that there is something to take away.
