@@ -457,6 +457,8 @@ impl Comms {
             }
         }
         self.0.registry.remove_service(id);
+        // Whoever subscribed meanwhile had still found it.
+        self.0.grid.remove_source(id).await?;
         self.0.live.all_look_again();
         Ok(true)
     }

@@ -1,20 +1,26 @@
 //! Resource groups.
 //!
-//! Promise: a group's name and place stay as they were first written; what is in it goes before it does.
+//! Promise: a group's name and place stay as they were first written; what is in it goes before it does, and nothing is
+//! made in a group that is going, if whoever makes it has entered the group and whoever deletes it has closed it.
 //! Not here: who may do what to them (`principals`, `roles`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gridpost_model::{ResourceId, Timestamp};
-use gridpost_store::Partition;
+use gridpost_store::{Partition, StoreError};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::intake::IntakeKind;
 use crate::manage::{Created, Invalid, ManageError};
 use crate::registry::GROUPS;
 use crate::scope::Scope;
-use crate::{Grid, roles};
+use crate::{Grid, Inner, roles};
+
+/// How many groups there are at most, as the service has it for one subscription.
+pub const MOST_GROUPS: usize = 980;
 
 /// A resource group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +38,69 @@ pub struct ResourceGroup {
     pub updated: Timestamp,
 }
 
+/// The doors of the groups that somebody is in, by folded id: those who make something in one keep it open together, and
+/// who deletes it closes it alone.
+#[derive(Default)]
+pub(crate) struct Doors(Mutex<HashMap<String, Arc<RwLock<()>>>>);
+
+impl Doors {
+    fn of(&self, id: &ResourceId) -> Arc<RwLock<()>> {
+        let mut all = self.0.lock();
+        // Who holds one is in it, or waits for it; the others need not be remembered.
+        all.retain(|_, door| Arc::strong_count(door) > 1);
+        Arc::clone(all.entry(id.key().to_owned()).or_default())
+    }
+}
+
+/// Keeps a group from going for as long as it is held.
+#[must_use = "the group may go as soon as this is dropped"]
+#[derive(Debug)]
+pub struct InGroup {
+    /// The group.
+    pub group: Arc<ResourceGroup>,
+    _open: OwnedRwLockReadGuard<()>,
+}
+
+/// Keeps a group to whoever deletes it.
+#[must_use = "others may enter as soon as this is dropped"]
+#[derive(Debug)]
+pub struct ClosedGroup {
+    _closed: OwnedRwLockWriteGuard<()>,
+}
+
+/// Why a group was not entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotEntered {
+    /// There is none.
+    Missing,
+    /// It is being deleted.
+    Going,
+}
+
 impl Grid {
+    /// Enters a group, to make something in it.
+    ///
+    /// # Errors
+    /// There is no such group, or it is being deleted.
+    pub fn enter_group(&self, id: &ResourceId) -> Result<InGroup, NotEntered> {
+        // It is looked for inside: it may have gone on the way.
+        let open = self.0.doors.of(id).try_read_owned();
+        let group = self.resource_group(id).ok_or(NotEntered::Missing)?;
+        let open = open.map_err(|_| NotEntered::Going)?;
+        Ok(InGroup { group, _open: open })
+    }
+
+    /// Closes a group, to delete what is in it: waits for those who are, and lets nobody in.
+    pub async fn close_group(&self, id: &ResourceId) -> ClosedGroup {
+        let closed = self.0.doors.of(id).write_owned().await;
+        ClosedGroup { _closed: closed }
+    }
+
     /// Creates a resource group, or changes its tags.
     ///
     /// # Errors
-    /// The name is not allowed, the group exists in another location, or the change was not stored.
+    /// The name is not allowed, the group exists in another location, there are [`MOST_GROUPS`], or the change was not
+    /// stored.
     pub async fn put_resource_group(
         &self,
         id: ResourceId,
@@ -47,8 +111,13 @@ impl Grid {
         let now = self.0.settings.clock.now();
         self.0
             .change(move |inner| async move {
-                let known = inner.registry.read().groups.get(&id).cloned();
+                let state = inner.registry.read();
+                let known = state.groups.get(&id).cloned();
                 let (id, created, outcome) = match known {
+                    None if MOST_GROUPS <= state.groups.len() => {
+                        let message = format!("There are {MOST_GROUPS} resource groups already.");
+                        return Err(ManageError::Conflict(message));
+                    }
                     None => (id, now, Created::New),
                     Some(known) if !same_location(&known.location, &location) => {
                         return Err(ManageError::Conflict(format!(
@@ -59,17 +128,28 @@ impl Grid {
                     Some(known) => (known.id.clone(), known.created, Created::Updated),
                 };
                 let group = ResourceGroup { id, location, tags, created, updated: now };
-                let written = group.clone();
-                inner
-                    .commit(Partition::DIRECTORY, move |txn| {
-                        txn.put(&GROUPS, written.id.key(), &written)
-                    })
-                    .await?;
-                let group = Arc::new(group);
-                inner.registry.update(|state| {
-                    state.groups.insert(group.id.clone(), Arc::clone(&group));
-                });
-                Ok((group, outcome))
+                Ok((inner.keep_group(group).await?, outcome))
+            })
+            .await
+    }
+
+    /// Replaces the tags of a group.
+    ///
+    /// # Errors
+    /// There is no such group, or the change was not stored.
+    pub async fn patch_resource_group(
+        &self,
+        id: &ResourceId,
+        tags: Option<BTreeMap<String, String>>,
+    ) -> Result<Arc<ResourceGroup>, ManageError> {
+        let id = id.clone();
+        self.0
+            .change(move |inner| async move {
+                let known = inner.registry.read().groups.get(&id).cloned();
+                let mut group = ResourceGroup::clone(&*known.ok_or(ManageError::NotFound(id))?);
+                group.tags = tags.unwrap_or(group.tags);
+                group.updated = inner.settings.clock.now();
+                Ok(inner.keep_group(group).await?)
             })
             .await
     }
@@ -90,7 +170,8 @@ impl Grid {
             .collect()
     }
 
-    /// Deletes a group with the topics, system topics and event subscriptions in it. False when there was none.
+    /// Deletes a group with the topics, system topics and event subscriptions in it, and the roles assigned in it. False
+    /// when there was none. Whoever asks has closed it.
     ///
     /// # Errors
     /// A deletion was not stored; what was deleted before it stays deleted.
@@ -130,6 +211,21 @@ impl Grid {
     }
 }
 
+impl Inner {
+    async fn keep_group(&self, group: ResourceGroup) -> Result<Arc<ResourceGroup>, StoreError> {
+        let group = Arc::new(group);
+        let written = Arc::clone(&group);
+        self.commit(Partition::DIRECTORY, move |txn| {
+            txn.put(&GROUPS, written.id.key(), &*written)
+        })
+        .await?;
+        self.registry.update(|state| {
+            state.groups.insert(group.id.clone(), Arc::clone(&group));
+        });
+        Ok(group)
+    }
+}
+
 fn check_group_name(name: &str) -> Result<(), Invalid> {
     let well_formed = (1..=90).contains(&name.chars().count())
         && !name.ends_with('.')
@@ -156,6 +252,22 @@ pub(crate) fn same_location(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_doors_of_groups_that_nobody_is_in_are_not_remembered() {
+        let doors = Doors::default();
+        let id = |name: &str| -> ResourceId {
+            format!("/subscriptions/s/resourceGroups/{name}")
+                .parse()
+                .unwrap()
+        };
+        let entered = doors.of(&id("a")).try_read_owned().unwrap();
+        assert!(doors.of(&id("A")).try_write_owned().is_err());
+        assert!(doors.of(&id("b")).try_write_owned().is_ok());
+        drop(entered);
+        assert!(doors.of(&id("a")).try_write_owned().is_ok());
+        assert_eq!(doors.0.lock().len(), 1);
+    }
 
     #[test]
     fn locations_compare_without_case_and_spaces() {

@@ -116,6 +116,10 @@ impl Entrance {
     }
 }
 
+/// How many topics and domains there are at most; the service allows 100 of each in a region. With its keys, its index and
+/// its counters one takes some 10 KB of memory.
+pub const MOST_ENTRANCES: usize = 10_000;
+
 impl EntranceSpec {
     fn kind(&self) -> IntakeKind {
         kind_of(self.automation.as_ref())
@@ -274,6 +278,10 @@ impl State {
         spec: &EntranceSpec,
     ) -> Result<Option<Arc<Entrance>>, ManageError> {
         let Some(intake) = self.intakes.named(spec.kind(), id.name()) else {
+            if MOST_ENTRANCES <= self.topics.len() + self.domains.len() {
+                let message = format!("There are {MOST_ENTRANCES} topics and domains already.");
+                return Err(ManageError::Conflict(message));
+            }
             return Ok(None);
         };
         if intake.id != *id {

@@ -106,6 +106,7 @@ pub(crate) struct Inner {
     pub(crate) replays: Replays,
     pub(crate) sign_ins: SignIns,
     pub(crate) refusals: audit::Refusals,
+    pub(crate) doors: directory::Doors,
 }
 
 /// What the router needs from outside.
@@ -183,6 +184,7 @@ impl Grid {
             replays: Replays::load(&store)?,
             sign_ins: SignIns::new(&*settings.chance),
             refusals: audit::Refusals::default(),
+            doors: directory::Doors::default(),
             store,
             settings,
             registry,

@@ -64,14 +64,9 @@ async fn put(call: &Call<'_>, name: &str) -> Answer {
         let code = "InvalidRoleAssignmentId";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, code, message));
     }
-    if let Some(id) = call
-        .address
-        .scope
-        .as_ref()
-        .filter(|id| id.resource_group().is_some())
-    {
-        call.require_group(id)?;
-    }
+    let in_some = call.address.scope.as_ref();
+    let in_some = in_some.filter(|id| id.resource_group().is_some());
+    let _in_group = in_some.map(|id| call.require_group(id)).transpose()?;
     let Body { properties } = call.body()?;
     let required = |field: &str, value: Option<String>| {
         value.filter(|value| !value.is_empty()).ok_or_else(|| {

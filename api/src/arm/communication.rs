@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::{Tags, Tracked};
+use super::envelope::{self, Tags, Tracked};
 use super::{Answer, Call, email, empty, json, lists, ok, operations};
 use crate::problem::Refusal;
 
@@ -87,7 +87,9 @@ pub(super) fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
 
 #[derive(Deserialize)]
 struct ServiceBody {
+    #[serde(default, deserialize_with = "envelope::read_location")]
     location: Option<String>,
+    #[serde(default, deserialize_with = "envelope::read_tags")]
     tags: Option<Tags>,
     #[serde(default)]
     properties: Properties,
@@ -96,6 +98,7 @@ struct ServiceBody {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Properties {
+    #[serde(deserialize_with = "envelope::read_location")]
     data_location: Option<String>,
     linked_domains: Option<Vec<String>>,
     public_network_access: Option<String>,
@@ -117,7 +120,7 @@ impl Properties {
 }
 
 async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
-    call.require_group(&id)?;
+    let _in_group = call.require_group(&id)?;
     let body: ServiceBody = call.body()?;
     let public_network_access = body.properties.network_access()?;
     let data_location = body.properties.data_location.filter(|one| !one.is_empty());

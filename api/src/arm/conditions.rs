@@ -75,7 +75,13 @@ pub(super) async fn tagged(call: &Call<'_>, response: Response) -> Answer {
 /// Types and names take turns, so a path to one resource has an even number of them.
 fn is_one_resource(call: &Call<'_>) -> bool {
     let names = call.address.names.len();
-    call.address.namespace.is_some() && names > 0 && names.is_multiple_of(2)
+    match call.address.namespace {
+        Some(_) => names > 0 && names.is_multiple_of(2),
+        None => matches!(
+            call.address.words()[..],
+            ["subscriptions", _, "resourcegroups", _]
+        ),
+    }
 }
 
 fn given<'a>(call: &'a Call<'_>, name: &HeaderName) -> Option<&'a str> {

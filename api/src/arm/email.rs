@@ -131,7 +131,7 @@ pub(super) fn all(call: &Call<'_>, scope: &Scope, kind: MailKind) -> Vec<Value> 
 
 async fn put(call: &Call<'_>, kind: MailKind) -> Answer {
     let id = id(call, kind)?;
-    call.require_group(&id)?;
+    let _in_group = call.require_group(&id)?;
     let body: Body = call.body()?;
     let (chance, own) = (Arc::clone(&call.parts.chance), id.clone());
     let decide =

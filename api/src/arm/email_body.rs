@@ -10,13 +10,15 @@ use gridpost_model::{Chance, ResourceId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::envelope::Tags;
+use super::envelope::{self, Tags};
 use crate::problem::Refusal;
 
 /// A body of any of the types.
 #[derive(Deserialize)]
 pub(super) struct Body {
+    #[serde(default, deserialize_with = "envelope::read_location")]
     location: Option<String>,
+    #[serde(default, deserialize_with = "envelope::read_tags")]
     tags: Option<Tags>,
     #[serde(default)]
     properties: Map<String, Value>,

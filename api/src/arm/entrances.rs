@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::envelope::{Tags, Tracked};
+use super::envelope::{self, Tags, Tracked};
 use super::ingress_body::{self, Identity, IngressBody};
 use super::{Answer, Call, domain_topics, empty, event_subscriptions, json, lists, ok};
 use crate::problem::Refusal;
@@ -95,7 +95,9 @@ pub(super) fn all(call: &Call<'_>, kind: IntakeKind, scope: &Scope) -> Vec<Value
 
 #[derive(Deserialize)]
 struct Body {
+    #[serde(default, deserialize_with = "envelope::read_location")]
     location: Option<String>,
+    #[serde(default, deserialize_with = "envelope::read_tags")]
     tags: Option<Tags>,
     identity: Option<Identity>,
     #[serde(default)]
@@ -103,7 +105,7 @@ struct Body {
 }
 
 async fn put(call: &Call<'_>, kind: IntakeKind, id: ResourceId) -> Answer {
-    let group = call.require_group(&id)?;
+    let in_group = call.require_group(&id)?;
     let body: Body = call.body()?;
     ingress_body::check_identity(body.identity.as_ref())?;
     let properties = body.properties.unwrap_or_default();
@@ -114,7 +116,9 @@ async fn put(call: &Call<'_>, kind: IntakeKind, id: ResourceId) -> Answer {
         },
         ingress: properties.into_spec()?,
         // `az` leaves it out when nobody names one.
-        location: body.location.unwrap_or_else(|| group.location.clone()),
+        location: body
+            .location
+            .unwrap_or_else(|| in_group.group.location.clone()),
         tags: body.tags.unwrap_or_default(),
     };
     let (entrance, _) = call.parts.grid.put_entrance(id, spec).await?;

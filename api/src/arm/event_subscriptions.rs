@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use gridpost_grid::intake::IntakeKind;
+use gridpost_grid::manage::Change;
 use gridpost_grid::scope::Scope;
 use gridpost_grid::subscriptions::Source;
 use gridpost_model::ResourceId;
 use gridpost_model::event_type::COMMUNICATION_TOPIC_TYPE;
 use gridpost_model::filter::TopicKind;
-use gridpost_model::subscription::{DeliverySchema, EventSubscription, ProvisioningState};
+use gridpost_model::subscription::{
+    DeadLetterDestination, DeliverySchema, Destination, EventSubscription, ProvisioningState,
+};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -234,17 +237,58 @@ fn found(call: &Call<'_>, place: &Place, name: &str) -> Result<Arc<EventSubscrip
 async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
     let schema = call.parts.grid.usual_delivery_schema(&place.source.id);
     let spec = call.body::<PutBody>()?.into_spec(schema)?;
+    require_handlers(call, Some(&spec.destination), spec.dead_letter.as_ref())?;
     let (made, _) = call
         .parts
         .grid
         .put_event_subscription(&place.source, name, spec)
         .await?;
+    require_source(call, place).await?;
     Ok(shown_as(StatusCode::CREATED, place, &made))
+}
+
+/// A destination that is named by its resource id, and where dead letters go, are written to, so each needs a say in
+/// that resource. Who guards a webhook is its own endpoint, which has to agree.
+/// Source: "Permissions when subscribing to events" of the service.
+fn require_handlers(
+    call: &Call<'_>,
+    destination: Option<&Destination>,
+    dead_letter: Option<&DeadLetterDestination>,
+) -> Result<(), Refusal> {
+    let destination = destination
+        .filter(|one| one.webhook().is_none())
+        .map(Destination::shown);
+    let dead_letter = dead_letter.map(|one| one.resource_id.as_str());
+    for id in destination.into_iter().chain(dead_letter) {
+        // What is no resource id is refused for that.
+        let Ok(id) = id.parse::<ResourceId>() else {
+            continue;
+        };
+        let kind = id.resource_type();
+        let kind = kind.as_deref().unwrap_or("Microsoft.Resources/resources");
+        call.require(&format!("{kind}/write"), id.as_str())?;
+    }
+    Ok(())
+}
+
+/// The communication resource may have gone while the endpoint was asked; then nothing is left on it.
+async fn require_source(call: &Call<'_>, place: &Place) -> Result<(), Refusal> {
+    let source = &place.source;
+    if source.kind != TopicKind::Communication || call.parts.comms.resource(&source.id).is_some() {
+        return Ok(());
+    }
+    call.parts.grid.remove_source(&source.id).await?;
+    Err(Refusal::resource_not_found(&source.id))
 }
 
 async fn patch(call: &Call<'_>, place: &Place, name: &str) -> Answer {
     found(call, place, name)?;
     let patch = call.body::<PatchBody>()?.into_patch()?;
+    let dead_letter = match &patch.dead_letter {
+        Change::Set(dead_letter) => Some(dead_letter),
+        Change::Keep | Change::Clear => None,
+    };
+    require_handlers(call, patch.destination.as_ref(), dead_letter)?;
     let changed = call
         .parts
         .grid

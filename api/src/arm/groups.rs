@@ -1,10 +1,10 @@
 //! Tenants, subscriptions, locations and resource groups.
 //!
-//! Promise: deleting a group deletes what is in it before the answer is given.
+//! Promise: deleting a group deletes what is in it before the answer is given, and nothing is made in it meanwhile.
 //! Not here: the list of what is in them (`resources`).
 //! Source: reference management 3.
 
-use gridpost_grid::directory::ResourceGroup;
+use gridpost_grid::directory::{InGroup, NotEntered, ResourceGroup};
 use gridpost_grid::manage::Created;
 use gridpost_grid::scope::Scope;
 use gridpost_model::ResourceId;
@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::Tags;
+use super::envelope::{self, Tags};
 use super::resources::{self, Wanted};
 use super::{Answer, Call, empty, json, lists, ok, providers};
 use crate::problem::Refusal;
@@ -109,11 +109,31 @@ fn group_id(call: &Call<'_>, name: &str) -> Result<ResourceId, Refusal> {
 
 #[derive(Deserialize)]
 struct GroupBody {
+    #[serde(default, deserialize_with = "envelope::read_location")]
     location: Option<String>,
+    #[serde(default, deserialize_with = "envelope::read_tags")]
     tags: Option<Tags>,
 }
 
+/// Keeps a group from going while something is made in it.
+pub(super) fn enter(call: &Call<'_>, id: &ResourceId) -> Result<InGroup, Refusal> {
+    call.parts.grid.enter_group(id).map_err(|why| match why {
+        NotEntered::Missing => Refusal::group_not_found(id.name()),
+        NotEntered::Going => {
+            let name = id.name();
+            let message = format!(
+                "The resource group '{name}' is in deprovisioning state and cannot perform this operation."
+            );
+            Refusal::new(StatusCode::CONFLICT, "ResourceGroupBeingDeleted", message)
+        }
+    })
+}
+
 async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
+    let _in_group = match call.parts.grid.resource_group(&id) {
+        Some(_) => Some(enter(call, &id)?),
+        None => None,
+    };
     let body: GroupBody = call.body()?;
     let location = body
         .location
@@ -136,19 +156,15 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
 }
 
 async fn patch(call: &Call<'_>, group: &ResourceGroup) -> Answer {
+    let _in_group = enter(call, &group.id)?;
     let body: GroupBody = call.body()?;
-    let tags = body.tags.unwrap_or_else(|| group.tags.clone());
-    let location = group.location.clone();
-    let (group, _) = call
-        .parts
-        .grid
-        .put_resource_group(group.id.clone(), location, tags)
-        .await?;
-    ok(shown(&group))
+    let patched = call.parts.grid.patch_resource_group(&group.id, body.tags);
+    ok(shown(&*patched.await?))
 }
 
 /// Everything inside goes first, so a deletion cut short can be asked for again.
 async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
+    let _closed = call.parts.grid.close_group(id).await;
     if call.parts.grid.resource_group(id).is_none() {
         return Err(Refusal::group_not_found(id.name()));
     }

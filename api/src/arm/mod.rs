@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use gridpost_grid::directory::InGroup;
 use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::manage::ManageError;
 use gridpost_model::{Plane, ResourceId};
@@ -253,17 +254,12 @@ impl Call<'_> {
         }
     }
 
-    /// The resource group that a new resource goes into.
-    fn require_group(
-        &self,
-        id: &ResourceId,
-    ) -> Result<std::sync::Arc<gridpost_grid::directory::ResourceGroup>, Refusal> {
+    /// The resource group that a new resource goes into. It stays while this is held, so until the resource is there.
+    fn require_group(&self, id: &ResourceId) -> Result<InGroup, Refusal> {
         let name = id.resource_group().ok_or_else(|| self.unknown_type())?;
-        let group = self
-            .address
-            .group_id()
-            .and_then(|id| self.parts.grid.resource_group(&id));
-        group.ok_or_else(|| Refusal::group_not_found(name))
+        let group = self.address.group_id();
+        let group = group.ok_or_else(|| Refusal::group_not_found(name))?;
+        groups::enter(self, &group)
     }
 
     fn method(&self) -> &Method {

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::{Tags, Tracked};
+use super::envelope::{self, Tags, Tracked};
 use super::{Answer, Call, empty, json, lists, ok};
 use crate::problem::Refusal;
 
@@ -72,7 +72,9 @@ pub(super) fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
 
 #[derive(Deserialize)]
 struct TopicBody {
+    #[serde(default, deserialize_with = "envelope::read_location")]
     location: Option<String>,
+    #[serde(default, deserialize_with = "envelope::read_tags")]
     tags: Option<Tags>,
     #[serde(default)]
     properties: Properties,
@@ -86,7 +88,7 @@ struct Properties {
 }
 
 async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
-    call.require_group(&id)?;
+    let _in_group = call.require_group(&id)?;
     let body: TopicBody = call.body()?;
     let required = |field: &str| {
         let message = format!("The property '{field}' is required.");

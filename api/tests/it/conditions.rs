@@ -12,6 +12,16 @@ const NOTHING: Value = Value::Null;
 const TOPIC: &str = "/resourceGroups/rg1/providers/Microsoft.EventGrid/topics/orders";
 
 async fn ask(manager: &Manager<'_>, method: &str, header: (&str, &str), body: Value) -> Answer {
+    ask_of(manager, method, TOPIC, header, body).await
+}
+
+async fn ask_of(
+    manager: &Manager<'_>,
+    method: &str,
+    path: &str,
+    header: (&str, &str),
+    body: Value,
+) -> Answer {
     let text = if body.is_null() {
         String::new()
     } else {
@@ -19,7 +29,7 @@ async fn ask(manager: &Manager<'_>, method: &str, header: (&str, &str), body: Va
     };
     let request = Request::builder()
         .method(method)
-        .uri(format!("{SUBSCRIPTION}{TOPIC}?api-version=2025-02-15"))
+        .uri(format!("{SUBSCRIPTION}{path}?api-version=2025-02-15"))
         .header("host", HOST)
         .header("authorization", format!("Bearer {}", manager.token))
         .header(header.0, header.1)
@@ -36,6 +46,27 @@ async fn with_topic(stack: &Stack) -> Manager<'_> {
         .put(TOPIC, json!({"location": "local", "tags": {"a": "b"}}))
         .await;
     manager
+}
+
+#[tokio::test]
+async fn management_4_a_resource_group_is_changed_if_it_is_as_it_was_read() {
+    let stack = Stack::start().await;
+    let manager = with_topic(&stack).await;
+    let group = "/resourceGroups/rg1";
+    let read = manager.ask("GET", group, NOTHING).await;
+    let tag = read.headers["etag"].to_str().unwrap().to_owned();
+    let condition = ("if-match", tag.as_str());
+    let body = json!({"tags": {"Team": "other"}});
+    let first = ask_of(&manager, "PATCH", group, condition, body.clone()).await;
+    assert_ne!(first.headers["etag"], tag.as_str());
+    first.json_of(200);
+    for (method, body) in [("PATCH", &body), ("DELETE", &NOTHING)] {
+        let second = ask_of(&manager, method, group, condition, body.clone()).await;
+        assert_eq!(second.status, 412, "{method}");
+    }
+    let body = json!({"location": "local"});
+    let made = ask_of(&manager, "PUT", group, ("if-none-match", "*"), body).await;
+    assert_eq!(made.status, 412);
 }
 
 #[tokio::test]

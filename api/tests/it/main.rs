@@ -20,6 +20,7 @@ mod metrics;
 mod own;
 mod publish;
 mod rates;
+mod reach;
 mod roles;
 mod schemas;
 mod sign_in;
