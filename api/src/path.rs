@@ -79,12 +79,6 @@ pub fn escaped(path: &str) -> String {
     utf8_percent_encode(path, ESCAPED).to_string()
 }
 
-/// A name as one segment of a path.
-pub fn segment(name: &str) -> String {
-    const WITHIN: &AsciiSet = &ESCAPED.add(b'/');
-    utf8_percent_encode(name, WITHIN).to_string()
-}
-
 /// The decoded form of a path that [`normalise`] has seen.
 pub fn decoded(uri: &Uri) -> Cow<'_, str> {
     percent_decode_str(uri.path()).decode_utf8_lossy()

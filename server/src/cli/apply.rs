@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::naming::segment;
 use crate::client::Client;
 use crate::config::Config;
 use crate::declare::document::Document;
@@ -26,7 +27,7 @@ pub(super) struct Apply {
 #[derive(clap::Args)]
 pub(super) struct Export {
     /// Only this resource group
-    #[arg(short = 'g', long, value_name = "NAME")]
+    #[arg(short = 'g', long, value_name = "NAME", value_parser = segment)]
     resource_group: Option<String>,
 }
 

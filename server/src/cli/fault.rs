@@ -1,8 +1,10 @@
 //! `gridpost fault`: what goes wrong on the way to an endpoint, on purpose.
 
+use gridpost_api::path::escaped;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::naming::segment;
 use super::{examples, render};
 use crate::client::Client;
 use crate::config::Config;
@@ -18,6 +20,7 @@ pub(super) enum Command {
     /// End a fault, or all of them
     Clear {
         /// Which; all when left out
+        #[arg(value_parser = segment)]
         name: Option<String>,
     },
 }
@@ -27,7 +30,7 @@ pub(super) enum Command {
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Set {
     /// Its name
-    #[arg(default_value = "fault")]
+    #[arg(default_value = "fault", value_parser = segment)]
     name: String,
     /// Answer with this status instead of sending, 300 to 599
     #[arg(long, group = "what")]
@@ -65,7 +68,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
     let client = Client::find(config)?;
     match command {
         Command::Set(set) => {
-            let path = format!("faults/{}", set.name);
+            let path = format!("faults/{}", escaped(&set.name));
             let fault = client.own(Method::PUT, &path, Some(&set.body())).await?;
             output.result(&fault, |fault| {
                 format!("The fault '{}' is set.", render::plain(&fault["name"]))
@@ -77,7 +80,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
         }
         Command::Clear { name: Some(name) } => {
             client
-                .own(Method::DELETE, &format!("faults/{name}"), None)
+                .own(Method::DELETE, &format!("faults/{}", escaped(&name)), None)
                 .await?;
             output.result(&json!({ "cleared": [name] }), |_| "Cleared.".to_owned());
         }
@@ -89,7 +92,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                 .collect();
             for name in &names {
                 client
-                    .own(Method::DELETE, &format!("faults/{name}"), None)
+                    .own(Method::DELETE, &format!("faults/{}", escaped(name)), None)
                     .await?;
             }
             output.result(&json!({ "cleared": names }), |_| {

@@ -15,6 +15,7 @@ mod events;
 mod examples;
 mod fault;
 mod import;
+mod naming;
 mod principal;
 mod render;
 mod replay;

@@ -90,6 +90,11 @@ pub(super) fn subject(subject: &Value) -> String {
     format!("{begin}…{end}")
 }
 
+/// What a list has, a row for each.
+pub(super) fn rows(listed: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+    listed.as_array().into_iter().flatten().map(row).collect()
+}
+
 /// JSON on several lines.
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()

@@ -1,16 +1,18 @@
 //! `gridpost role`: who may do what, spelled as in `az role`.
 
+use gridpost_api::path::escaped;
 use gridpost_model::{Chance, Role};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::principal::known_role;
+use super::naming::{self, Names, segment};
 use super::render;
 use crate::client::Client;
 use crate::config::Config;
 use crate::credentials::SUBSCRIPTION;
-use crate::output::{Exit, Failure, Output, table};
+use crate::output::{Exit, Failure, Format, Output, table};
 use crate::real::SystemChance;
+use crate::session::Session;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -29,7 +31,7 @@ pub(super) enum Assignment {
     /// List role assignments
     List {
         /// Only those of this principal: its client id or object id
-        #[arg(long)]
+        #[arg(long, value_parser = segment)]
         assignee: Option<String>,
     },
     /// Take a role away
@@ -40,7 +42,7 @@ pub(super) enum Assignment {
 #[derive(clap::Args)]
 pub(super) struct Chosen {
     /// The principal's client id or object id
-    #[arg(long)]
+    #[arg(long, value_parser = segment)]
     assignee: String,
     /// The role, by name or GUID
     #[arg(long)]
@@ -74,7 +76,14 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
                 let object_id = object_id(&client, &assignee).await?;
                 listed.retain(|one| is(&one["properties"]["principalId"], &object_id));
             }
-            output.result(&Value::Array(listed), shown_assignments);
+            let names = match output.format() {
+                Format::Json => Names::default(),
+                Format::Human => {
+                    let ids = listed.iter().map(|one| &one["properties"]["principalId"]);
+                    Names::of(&client, ids).await
+                }
+            };
+            output.result(&Value::Array(listed), |all| shown_assignments(all, &names));
         }
         Command::Assignment(Assignment::Delete(chosen)) => {
             let role = known_role(&chosen.role)?;
@@ -97,11 +106,21 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
         }
         Command::Definition(Definition::List) => {
             let path = "/providers/Microsoft.Authorization/roleDefinitions";
-            let listed = client.manage(Method::GET, path, None).await?;
-            output.result(&listed["value"], shown_definitions);
+            let listed = Session::open(&client).await?.list(path).await?;
+            output.result(&Value::Array(listed), shown_definitions);
         }
     }
     Ok(())
+}
+
+/// The role of that name or GUID.
+pub(super) fn known_role(name: &str) -> Result<&'static Role, Failure> {
+    Role::find(name).ok_or_else(|| {
+        let message = format!(
+            "there is no role '{name}'; `gridpost role definition list` shows those there are"
+        );
+        Failure::said(Exit::Usage, message)
+    })
 }
 
 /// The scope that is meant: the subscription when none is said.
@@ -132,7 +151,7 @@ pub(super) async fn assign(
 }
 
 async fn object_id(client: &Client, id: &str) -> Result<String, Failure> {
-    let path = format!("principals/{id}");
+    let path = format!("principals/{}", escaped(id));
     let found = client.own(Method::GET, &path, None).await?;
     Ok(render::plain(&found["objectId"]))
 }
@@ -140,8 +159,7 @@ async fn object_id(client: &Client, id: &str) -> Result<String, Failure> {
 async fn assignments(client: &Client) -> Result<Vec<Value>, Failure> {
     let path =
         format!("/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleAssignments");
-    let listed = client.manage(Method::GET, &path, None).await?;
-    Ok(listed["value"].as_array().cloned().unwrap_or_default())
+    Session::open(client).await?.list(&path).await
 }
 
 fn is(value: &Value, text: &str) -> bool {
@@ -157,23 +175,18 @@ fn ends_in(value: &Value, last: &str) -> bool {
         .is_some_and(|one| one.eq_ignore_ascii_case(last))
 }
 
-fn shown_assignments(listed: &Value) -> String {
-    let rows: Vec<Vec<String>> = listed
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| {
-            let properties = &one["properties"];
-            let id = render::plain(&properties["roleDefinitionId"]);
-            let id = id.rsplit('/').next().unwrap_or_default();
-            let role = Role::find(id).map_or(id, |role| role.name);
-            vec![
-                role.to_owned(),
-                render::plain(&properties["principalId"]),
-                render::plain(&properties["scope"]),
-            ]
-        })
-        .collect();
+fn shown_assignments(listed: &Value, names: &Names) -> String {
+    let rows = render::rows(listed, |one| {
+        let properties = &one["properties"];
+        let id = render::plain(&properties["roleDefinitionId"]);
+        let id = id.rsplit('/').next().unwrap_or_default();
+        let role = Role::find(id).map_or(id, |role| role.name);
+        vec![
+            role.to_owned(),
+            names.of_id(&properties["principalId"]),
+            naming::scope(&properties["scope"]),
+        ]
+    });
     if rows.is_empty() {
         return "There are no role assignments.".to_owned();
     }
@@ -181,19 +194,14 @@ fn shown_assignments(listed: &Value) -> String {
 }
 
 fn shown_definitions(listed: &Value) -> String {
-    let rows: Vec<Vec<String>> = listed
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| {
-            let properties = &one["properties"];
-            vec![
-                render::plain(&properties["roleName"]),
-                render::plain(&one["name"]),
-                render::plain(&properties["description"]),
-            ]
-        })
-        .collect();
+    let rows = render::rows(listed, |one| {
+        let properties = &one["properties"];
+        vec![
+            render::plain(&properties["roleName"]),
+            render::plain(&one["name"]),
+            render::plain(&properties["description"]),
+        ]
+    });
     table(&["ROLE", "ID", "WHAT IT IS FOR"], &rows)
 }
 
@@ -206,5 +214,11 @@ mod tests {
         assert!(scope_of(None).starts_with("/subscriptions/"));
         assert_eq!(scope_of(Some("/")), "/");
         assert_eq!(scope_of(Some("/subscriptions/s/")), "/subscriptions/s");
+    }
+
+    #[test]
+    fn roles_are_known_by_name_and_others_are_a_wrong_command_line() {
+        assert_eq!(known_role("owner").unwrap(), gridpost_model::role::OWNER);
+        assert_eq!(known_role("Boss").unwrap_err().exit, Exit::Usage);
     }
 }

@@ -248,6 +248,11 @@ impl Reader {
         let mut found = Vec::new();
         for (name, value) in table {
             match value.get_ref().as_table() {
+                // It would be a path to something else.
+                Some(_) if name.get_ref().contains(['/', '\\']) => {
+                    let problem = format!("`{}`: a name has no slash in it", name.get_ref());
+                    self.refuse(name, problem);
+                }
                 Some(inner) => found.push((
                     name.get_ref().to_string(),
                     inner,

@@ -286,3 +286,17 @@ async fn a_system_topic_without_its_source_has_the_event_subscriptions_of_where_
     assert!(said.contains("is the same resource as"), "{said}");
     world.settle().await;
 }
+
+#[test]
+fn a_name_with_a_slash_is_no_path_to_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("grid.toml");
+    std::fs::write(&file, "[topics.t]\n[topics.'t/eventSubscriptions/s']\n").unwrap();
+    let output = gridpost(folder.path(), &["apply", "-f", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("grid.toml:2: ") && said.contains("no slash"),
+        "{said}"
+    );
+}

@@ -36,5 +36,6 @@ mod subscriptions;
 mod subscriptions_below;
 mod terminal;
 mod traces;
+mod typed;
 mod webhook;
 mod world;

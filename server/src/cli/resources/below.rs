@@ -6,6 +6,7 @@
 
 use super::event_subscription::{Said, Secrets, create, show, update};
 use super::{Hands, Home, Type};
+use crate::cli::naming::segment;
 use crate::output::Failure;
 
 /// What event subscriptions live in.
@@ -47,7 +48,7 @@ pub(in crate::cli) enum Below<P: Parent> {
 #[derive(clap::Args)]
 pub(in crate::cli) struct In<P: Parent> {
     /// Its name
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = segment)]
     name: String,
     #[command(flatten)]
     parent: P,
@@ -79,7 +80,7 @@ impl<P: Parent> Below<P> {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfTopic {
     /// The topic
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = segment)]
     topic_name: String,
     #[command(flatten)]
     home: Home,
@@ -95,7 +96,7 @@ impl Parent for OfTopic {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfDomain {
     /// The domain
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = segment)]
     domain_name: String,
     #[command(flatten)]
     home: Home,
@@ -111,7 +112,7 @@ impl Parent for OfDomain {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfDomainTopic {
     /// The topic of the domain
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = segment)]
     domain_topic_name: String,
     #[command(flatten)]
     domain: OfDomain,
@@ -127,7 +128,7 @@ impl Parent for OfDomainTopic {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfSystemTopic {
     /// The system topic
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = segment)]
     system_topic_name: String,
     #[command(flatten)]
     home: Home,

@@ -5,6 +5,7 @@ use http::Method;
 use super::below::{self, Below};
 use super::topic::{Create, Key, Update};
 use super::{Hands, Home, Listed, Named, Type};
+use crate::cli::naming::segment;
 use crate::output::Failure;
 
 const DOMAINS: Type = Type("Microsoft.EventGrid/domains");
@@ -50,7 +51,7 @@ pub(in crate::cli) enum Topic {
 #[derive(clap::Args)]
 pub(in crate::cli) struct Domain {
     /// The domain
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = segment)]
     domain_name: String,
     #[command(flatten)]
     home: Home,
@@ -59,7 +60,7 @@ pub(in crate::cli) struct Domain {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfDomain {
     /// Its name
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = segment)]
     name: String,
     #[command(flatten)]
     domain: Domain,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::super::examples;
 use super::occurrences::Occurrences;
 use super::{Hands, Home, group, text};
+use crate::cli::naming::segment;
 use crate::credentials::{COMMUNICATION_RESOURCE, SUBSCRIPTION};
 use crate::declare::endpoint;
 use crate::declare::put;
@@ -34,7 +35,7 @@ pub(in crate::cli) enum Command {
         #[arg(long, value_name = "ID")]
         source_resource_id: Option<String>,
         /// Only those whose source is in this resource group
-        #[arg(short = 'g', long, value_name = "NAME")]
+        #[arg(short = 'g', long, value_name = "NAME", value_parser = segment)]
         resource_group: Option<String>,
     },
     /// Change what is said of an event subscription
@@ -52,7 +53,7 @@ pub(in crate::cli) enum Command {
 #[derive(clap::Args)]
 pub(in crate::cli) struct OfSource {
     /// Its name
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = segment)]
     name: String,
     #[command(flatten)]
     source: Source,
@@ -106,7 +107,7 @@ pub(in crate::cli) struct Said {
     #[arg(long)]
     endpoint: Option<String>,
     /// webhook, azurefunction, storagequeue, servicebusqueue, servicebustopic or eventhub
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", requires = "endpoint")]
     endpoint_type: Option<String>,
     /// Only these types
     #[arg(long, num_args = 1.., value_name = "TYPE")]
@@ -185,7 +186,7 @@ pub(in crate::cli) async fn run(command: Command, hands: &Hands) -> Result<(), F
 }
 
 pub(super) async fn create(id: &str, said: &Said, hands: &Hands) -> Result<(), Failure> {
-    let body = json!({ "properties": said.properties()? });
+    let body = json!({ "properties": said.properties("WebHook")? });
     hands.tell(Method::PUT, id, Some(body)).await
 }
 
@@ -210,20 +211,30 @@ pub(super) async fn show(id: &str, secrets: &Secrets, hands: &Hands) -> Result<(
 }
 
 pub(super) async fn update(id: &str, said: &Said, hands: &Hands) -> Result<(), Failure> {
-    let mut body = said.properties()?;
-    if !body["destination"].is_null() && said.endpoint_type.is_none() {
+    // Which endpoint a text is depends on the type, which stays when no other is said.
+    let body = if said.changes_destination() && said.endpoint_type.is_none() {
         let is = hands.client.manage(Method::GET, id, None).await?;
-        let kind = is["properties"]["destination"]["endpointType"].clone();
-        put(&mut body, "destination.endpointType", kind);
-    }
+        let kind = &is["properties"]["destination"]["endpointType"];
+        let mut body = said.properties(kind.as_str().unwrap_or("WebHook"))?;
+        put(&mut body, "destination.endpointType", kind.clone());
+        body
+    } else {
+        said.properties("WebHook")?
+    };
     hands.tell(Method::PATCH, id, Some(body)).await
 }
 
 impl Said {
-    fn properties(&self) -> Result<Value, Failure> {
+    fn changes_destination(&self) -> bool {
+        let probe = self.properties("WebHook");
+        self.endpoint.is_some() || probe.is_ok_and(|said| !said["destination"].is_null())
+    }
+
+    /// What was said; `usual` is the endpoint's type when none is.
+    fn properties(&self, usual: &str) -> Result<Value, Failure> {
         let wrong = |words: String| Failure::said(Exit::Usage, words);
         let mut parts = Vec::new();
-        let kind = self.endpoint_type.as_deref().unwrap_or("WebHook");
+        let kind = self.endpoint_type.as_deref().unwrap_or(usual);
         if let Some(given) = &self.endpoint {
             parts.extend(endpoint::destination(kind, given).map_err(wrong)?);
             parts.push(("destination.endpointType", json!(kind)));

@@ -7,6 +7,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::naming::segment;
 use super::render;
 use crate::client::Client;
 use crate::config::Config;
@@ -27,7 +28,7 @@ pub(super) mod topic;
 #[derive(clap::Args)]
 pub(super) struct Named {
     /// Its name
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = segment)]
     name: String,
     #[command(flatten)]
     home: Home,
@@ -37,7 +38,7 @@ pub(super) struct Named {
 #[derive(clap::Args)]
 pub(super) struct Home {
     /// The resource group
-    #[arg(short = 'g', long, value_name = "NAME", default_value = "gridpost")]
+    #[arg(short = 'g', long, value_name = "NAME", default_value = "gridpost", value_parser = segment)]
     resource_group: String,
 }
 
@@ -45,7 +46,7 @@ pub(super) struct Home {
 #[derive(clap::Args)]
 pub(super) struct Listed {
     /// Only those of this resource group
-    #[arg(short = 'g', long, value_name = "NAME")]
+    #[arg(short = 'g', long, value_name = "NAME", value_parser = segment)]
     resource_group: Option<String>,
 }
 
