@@ -22,6 +22,7 @@ pub mod arm;
 mod audit;
 pub mod auth;
 mod body;
+pub mod changes;
 pub mod chat;
 pub mod closing;
 pub mod communication;
@@ -73,6 +74,10 @@ pub struct Parts {
     pub host_names: Vec<String>,
     /// How the store and the process are doing.
     pub watch: Arc<dyn operations::Watch>,
+    /// Changes under way, which end also when their clients have gone.
+    pub changes: changes::Changes,
+    /// Whose turn it is to change what, of those who change it under a condition.
+    pub turns: arm::Turns,
     /// Told when the server begins to drain: what waits or streams without end is let go.
     pub closing: closing::Closing,
     /// What a publisher may send at once.

@@ -105,7 +105,7 @@ pub(crate) struct Inner {
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) replays: Replays,
     pub(crate) sign_ins: SignIns,
-    pub(crate) refusals: audit::Refusals,
+    pub(crate) sides: audit::Sides,
     pub(crate) doors: directory::Doors,
 }
 
@@ -183,7 +183,7 @@ impl Grid {
         let inner = Inner {
             replays: Replays::load(&store)?,
             sign_ins: SignIns::new(&*settings.chance),
-            refusals: audit::Refusals::default(),
+            sides: audit::Sides::default(),
             doors: directory::Doors::default(),
             store,
             settings,

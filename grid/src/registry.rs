@@ -52,8 +52,12 @@ pub(crate) const DOMAINS: Table<Entrance> = Table::new(26, "domains");
 pub(crate) const DOMAIN_TOPICS: Table<DomainTopic> = Table::new(27, "domain_topics");
 /// Role assignments by folded name, in the directory partition.
 pub(crate) const ROLE_ASSIGNMENTS: Table<RoleAssignment> = Table::new(120, "role_assignments");
-/// The audit log by number, in the directory partition.
-pub(crate) const AUDIT: Table<audit::Entry> = Table::new(121, "audit");
+/// Changes in the audit log, by number, in the directory partition.
+pub(crate) const AUDIT: Table<audit::Row> = Table::new(121, "audit");
+/// Looks at secrets in the audit log, by number, in the directory partition.
+pub(crate) const AUDIT_LOOKS: Table<audit::Row> = Table::new(122, "audit_looks");
+/// Refusals in the audit log, by number, in the directory partition.
+pub(crate) const AUDIT_REFUSALS: Table<audit::Row> = Table::new(123, "audit_refusals");
 
 /// Credentials by folded client id and name, in the directory partition.
 pub(crate) const CREDENTIALS: Table<Credential> = Table::new(28, "credentials");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gridpost_api::changes::Changes;
 use gridpost_api::closing::Closing;
 use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::sinks::Sinks;
@@ -60,6 +61,10 @@ impl Sources {
     }
 }
 
+/// How long changes may go on whose clients were cut or have hung up: one that waits for an endpoint has changed nothing
+/// yet, any other is done within it.
+const CHANGES_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// A running server.
 pub struct Server {
     store: Store,
@@ -67,6 +72,7 @@ pub struct Server {
     comms: Comms,
     telemetry: Telemetry,
     listener: Listener,
+    changes: Changes,
     closing: Closing,
     supervisor: Supervisor,
     running: Running,
@@ -128,7 +134,10 @@ impl Server {
         Box::pin(provision).await?;
 
         let closing = Closing::default();
+        let changes = Changes::new(spawn(&supervisor));
         let surfaces = gridpost_api::surfaces(Parts {
+            changes: changes.clone(),
+            turns: gridpost_api::arm::Turns::default(),
             closing: closing.clone(),
             devices: gridpost_api::token::device::Devices::default(),
             grid: grid.clone(),
@@ -160,6 +169,7 @@ impl Server {
             comms,
             telemetry,
             listener,
+            changes,
             closing,
             supervisor,
             running,
@@ -208,6 +218,12 @@ impl Server {
                 connections = left,
                 "{left} connections did not finish in time and were cut"
             );
+        }
+        if tokio::time::timeout(CHANGES_END_WITHIN, self.changes.ended())
+            .await
+            .is_err()
+        {
+            tracing::warn!("changes whose clients have gone did not end in time and were cut");
         }
         self.comms.close().await;
         self.grid.close().await;

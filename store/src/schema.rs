@@ -235,6 +235,18 @@ pub const TABLES: &[TableRecord] = &[
         owner: "grid",
         since: "0.1.0",
     },
+    TableRecord {
+        id: 122,
+        name: "audit_looks",
+        owner: "grid",
+        since: "0.1.0",
+    },
+    TableRecord {
+        id: 123,
+        name: "audit_refusals",
+        owner: "grid",
+        since: "0.1.0",
+    },
 ];
 
 /// Whether a table is listed under this number and name.

@@ -43,6 +43,8 @@ pub(super) struct Row {
     path: &'static str,
     methods: &'static str,
     pub(super) need: Need,
+    /// Whether what is done leaves a row in the audit log, when it is not only read.
+    pub(super) is_noted: bool,
 }
 
 const TENANT: &[At] = &[At::Tenant];
@@ -73,12 +75,21 @@ const fn row(
         path,
         methods,
         need: Need::Role,
+        is_noted: true,
     }
 }
 
 impl Row {
     const fn by(self, need: Need) -> Self {
         Self { need, ..self }
+    }
+
+    /// It is a `POST` and changes nothing.
+    const fn asks_only(self) -> Self {
+        Self {
+            is_noted: false,
+            ..self
+        }
     }
 }
 
@@ -97,8 +108,8 @@ const ROWS: &[Row] = &[
     row(TENANT, "", "subscriptions/{}/resourceGroups/{}", "GET HEAD PUT PATCH DELETE"),
     row(TENANT, "", "subscriptions/{}/resourceGroups/{}/resources", "GET"),
     row(&[At::Tenant, At::Subscription], EVERY, "", "GET").by(Need::SignIn),
-    row(SUBSCRIPTION, EVERY, "register", "POST"),
-    row(SUBSCRIPTION, EVERY, "unregister", "POST"),
+    row(SUBSCRIPTION, EVERY, "register", "POST").asks_only(),
+    row(SUBSCRIPTION, EVERY, "unregister", "POST").asks_only(),
 
     row(LISTS, COMMUNICATION, "communicationServices", "GET"),
     row(GROUP, COMMUNICATION, "communicationServices/{}", WHOLE),
@@ -107,7 +118,7 @@ const ROWS: &[Row] = &[
     row(GROUP, COMMUNICATION, "communicationServices/{}/linkNotificationHub", "POST"),
     row(GROUP, COMMUNICATION, "communicationServices/{}/smtpUsernames", "GET"),
     row(GROUP, COMMUNICATION, "communicationServices/{}/smtpUsernames/{}", UNTRACKED),
-    row(LISTS, COMMUNICATION, "checkNameAvailability", "POST"),
+    row(LISTS, COMMUNICATION, "checkNameAvailability", "POST").asks_only(),
     row(TENANT, COMMUNICATION, "operations", "GET").by(Need::SignIn),
 
     row(LISTS, COMMUNICATION, "emailServices", "GET"),
@@ -122,7 +133,7 @@ const ROWS: &[Row] = &[
     row(GROUP, COMMUNICATION, "emailServices/{}/domains/{}/suppressionLists/{}", UNTRACKED),
     row(GROUP, COMMUNICATION, "emailServices/{}/domains/{}/suppressionLists/{}/suppressionListAddresses", "GET"),
     row(GROUP, COMMUNICATION, "emailServices/{}/domains/{}/suppressionLists/{}/suppressionListAddresses/{}", UNTRACKED),
-    row(SUBSCRIPTION, COMMUNICATION, "listVerifiedExchangeOnlineDomains", "POST"),
+    row(SUBSCRIPTION, COMMUNICATION, "listVerifiedExchangeOnlineDomains", "POST").asks_only(),
     // Whoever began one in a group asks here; it says nothing but that it is done.
     row(SUBSCRIPTION, COMMUNICATION, "locations/{}/operationStatuses/{}", "GET").by(Need::AnyRole),
 
@@ -245,6 +256,12 @@ impl Row {
             _ => method.as_str(),
         };
         self.methods.split(' ').any(|own| own == method)
+    }
+
+    /// Whether it shows what opens something.
+    pub(super) fn shows_secrets(&self) -> bool {
+        let last = self.words().last().unwrap_or_default();
+        matches!(last, "listKeys" | "getFullUrl" | "getDeliveryAttributes")
     }
 
     /// `Microsoft.EventGrid/topics/write`: what a role has to allow.

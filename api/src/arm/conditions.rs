@@ -4,25 +4,44 @@
 //! what is shown, so it changes whenever something visible does.
 //! Source: reference management 4.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use gridpost_model::ResourceId;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Answer, Call, MAX_BODY_BYTES};
+use super::address::Address;
+use super::{Answer, Call, MAX_BODY_BYTES, access};
 use crate::problem::Refusal;
 
-/// One is held from the comparison to the end of the change, which may wait for somebody's endpoint; calls without a
-/// condition do not wait for it. Which one follows from the resource's own name, the end of its path in every form.
-static TURNS: [Mutex<()>; 64] = [const { Mutex::const_new(()) }; 64];
+/// Who changes what under a condition. A turn is held from the comparison to the end of the change, which may wait for
+/// somebody's endpoint; calls without a condition do not wait for it.
+#[derive(Default)]
+pub struct Turns(parking_lot::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for those who change the same before. There are as many as changes under way, at most.
+    async fn take(&self, what: String) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut all = self.0.lock();
+            // Nobody holds the others or waits for them any more.
+            all.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(all.entry(what).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
 
 /// Waits for the conditional changes before this one, and compares. What is given back is held until the change is
 /// done; `None` when the call has no condition.
-pub(super) async fn hold(call: &Call<'_>) -> Result<Option<MutexGuard<'static, ()>>, Refusal> {
+pub(super) async fn hold(call: &Call<'_>) -> Result<Option<OwnedMutexGuard<()>>, Refusal> {
     let (must, must_not) = (
         given(call, &header::IF_MATCH),
         given(call, &header::IF_NONE_MATCH),
@@ -31,7 +50,7 @@ pub(super) async fn hold(call: &Call<'_>) -> Result<Option<MutexGuard<'static, (
     if !changes || !is_one_resource(call) || (must.is_none() && must_not.is_none()) {
         return Ok(None);
     }
-    let turn = turn_of(call).lock().await;
+    let turn = call.parts.turns.take(name_of(call)).await;
     let found = Box::pin(call.as_get().dispatch()).await;
     let current = match found {
         Ok(response) => Some(tag_of(&bytes_of(response).await?)),
@@ -51,10 +70,28 @@ pub(super) async fn hold(call: &Call<'_>) -> Result<Option<MutexGuard<'static, (
     ))
 }
 
-fn turn_of(call: &Call<'_>) -> &'static Mutex<()> {
-    let name = call.address.names.last().map_or("", String::as_str);
-    let digest = Sha256::digest(name.to_ascii_lowercase());
-    &TURNS[usize::from(digest[0]) % TURNS.len()]
+fn name_of(call: &Call<'_>) -> String {
+    let grid = &call.parts.grid;
+    let source_of = |id: &ResourceId| grid.system_topic(id).map(|topic| topic.source.clone());
+    canonical(&call.address, source_of)
+}
+
+/// One name for what lies at an address, in whichever form it is written: an event subscription is one thing below its
+/// source, its topic and its system topic. `source_of` knows the sources of system topics.
+fn canonical(address: &Address, source_of: impl Fn(&ResourceId) -> Option<ResourceId>) -> String {
+    let scope = access::scope(address).to_ascii_lowercase();
+    let words = address.words();
+    let [above @ .., "eventsubscriptions", name] = &words[..] else {
+        return scope;
+    };
+    let parent: Option<ResourceId> = if above.is_empty() {
+        address.scope.clone()
+    } else {
+        scope.rsplitn(3, '/').last().and_then(|id| id.parse().ok())
+    };
+    let source = parent.map(|parent| source_of(&parent).unwrap_or(parent));
+    let source = source.as_ref().map_or("", ResourceId::key);
+    format!("{source}/eventsubscriptions/{name}")
 }
 
 /// The answer with its tag, when it shows one resource.
@@ -114,7 +151,46 @@ async fn bytes_of(response: Response) -> Result<Bytes, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    #[test]
+    fn only_who_changes_the_same_waits_and_what_nobody_changes_is_forgotten() {
+        let turns = Turns::default();
+        let take = |what: &str| turns.take(what.to_owned()).now_or_never();
+        let first = take("a");
+        assert!(first.is_some());
+        assert!(take("a").is_none());
+        assert!(take("b").is_some());
+        drop(first);
+        assert!(take("a").is_some());
+        let _other = take("c");
+        assert_eq!(turns.0.lock().len(), 1);
+    }
+
+    #[test]
+    fn an_event_subscription_has_one_name_in_every_form_and_shares_it_with_nobody() {
+        let group = "/subscriptions/S/resourceGroups/G/providers";
+        let dev = format!("{group}/Microsoft.Communication/communicationServices/dev");
+        let source_of = |id: &ResourceId| {
+            let is_topic = id.key().ends_with("/systemtopics/st");
+            is_topic.then(|| dev.parse().unwrap())
+        };
+        let of = |path: String| canonical(&Address::parse(&path).unwrap(), source_of);
+        let extension = "providers/Microsoft.EventGrid/eventSubscriptions";
+        let topic = |name: &str| format!("{group}/Microsoft.EventGrid/topics/{name}");
+        let below = of(format!("{}/eventSubscriptions/E", topic("a")));
+        assert_eq!(of(format!("{}/{extension}/e", topic("A"))), below);
+        assert_ne!(of(format!("{}/{extension}/e", topic("b"))), below);
+        let system_topic = format!("{group}/Microsoft.EventGrid/systemTopics/st");
+        assert_eq!(
+            of(format!("{system_topic}/eventSubscriptions/e")),
+            of(format!("{dev}/{extension}/e"))
+        );
+        assert_eq!(of(topic("A")), of(topic("a")));
+        assert_ne!(of(topic("a")), of(dev.clone()));
+    }
 
     #[test]
     fn a_list_of_tags_names_the_current_one_in_every_spelling() {

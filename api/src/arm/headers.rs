@@ -1,6 +1,7 @@
 //! The headers that Resource Manager puts on every answer, refusals included.
 //!
-//! Promise: each answer has an identifier of its own, and the client's if it asked to see it again. What is said to
+//! Promise: each answer has an identifier of its own, the one that the audit log knows the call by, and the client's if it
+//! asked to see it again. What is said to
 //! remain of a rate never runs out, because we limit none.
 //! Source: reference management 4.
 
@@ -8,18 +9,21 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, request};
 
 use crate::Parts;
+use crate::audit::Correlation;
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// Adds them.
-pub(super) fn finish(parts: &Parts, head: &request::Parts, mut response: Response) -> Response {
-    let own = parts.chance.uuid();
+pub(super) fn finish(
+    parts: &Parts,
+    head: &request::Parts,
+    correlation: &Correlation,
+    mut response: Response,
+) -> Response {
+    correlation.show(&mut response);
     let client = head.headers.get(CLIENT_REQUEST_ID).cloned();
-    let correlation = head.headers.get("x-ms-correlation-request-id").cloned();
     let headers = response.headers_mut();
-    if let Ok(own) = HeaderValue::from_str(&own) {
-        let correlation = correlation.unwrap_or_else(|| own.clone());
-        headers.insert("x-ms-correlation-request-id", correlation);
+    if let Ok(own) = HeaderValue::from_str(&parts.chance.uuid()) {
         headers.insert("x-ms-request-id", own);
     }
     if let Some(client) = client.filter(|_| wants_its_own_back(&head.headers)) {

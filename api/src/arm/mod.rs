@@ -1,16 +1,19 @@
 //! Resource Manager.
 //!
-//! Promise: a call is authenticated and has an `api-version` before anything looks at what it wants; a path is taken
-//! apart once, by `address`; a route that the table in `access` does not name is not there, whoever would answer it, and
-//! its caller may do what that table says; each resource type answers for itself.
+//! Promise: a call is authenticated, may do what it asks for and has an `api-version` before anything looks at what it
+//! wants; a path is taken apart once, by `address`; a route that the table in `access` does not name is not there, whoever
+//! would answer it, and its caller may do what that table says; each resource type answers for itself. A change that was
+//! begun ends, and is written down, also when its client hangs up.
 //! Not here: signing in (`token`), error bodies (`problem`), what a change does (`grid`, `comms`).
 //! Source: reference management 3 to 6, event-grid 3.1 and 3.2.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use gridpost_grid::audit::Kind;
 use gridpost_grid::directory::InGroup;
 use gridpost_grid::intake::IntakeKind;
 use gridpost_grid::manage::ManageError;
@@ -20,11 +23,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::audit::Note;
+use crate::audit::{Correlation, Note, Told};
 use crate::auth::bearer::{self, Audience};
 use crate::auth::{Principal, allow, machine};
 use crate::problem::Refusal;
-use crate::{Parts, Shared, origin, path, publish, version};
+use crate::{Shared, origin, path, publish, version};
 
 mod access;
 mod address;
@@ -54,6 +57,7 @@ mod topic_types;
 
 use access::Need;
 use address::Address;
+pub use conditions::Turns;
 pub(crate) use filter_body::{read_filter, shown as shown_filter};
 
 /// The limit of a management request, as the real service has it.
@@ -71,54 +75,96 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
             .explained("This is Gridpost; clients take its address without a path.")
             .answer(&parts);
     };
+    let correlation = Correlation::of(&parts, &head.headers);
     let base = origin::base_url(&parts, &head);
-    let principal = match bearer::authenticate(&parts, &head, Audience::Management) {
-        Ok(principal) => principal,
-        Err(why) => {
-            let response = Refusal::unauthenticated(why, &base).into_response();
-            return headers::finish(&parts, &head, response);
+    let answered = match bearer::authenticate(&parts, &head, Audience::Management) {
+        Err(why) => Refusal::unauthenticated(why, &base).into_response(),
+        // Nothing is read of a call that nobody has signed.
+        Ok(principal) => match axum::body::to_bytes(body, MAX_BODY_BYTES).await {
+            Err(_) => Refusal::too_large(MAX_BODY_BYTES).into_response(),
+            Ok(body) => {
+                let asked = Asked {
+                    principal,
+                    head: head.clone(),
+                    body,
+                    base,
+                    path,
+                    address,
+                    correlation: correlation.clone(),
+                };
+                asked.answered(Arc::clone(&parts)).await
+            }
+        },
+    };
+    headers::finish(&parts, &head, &correlation, answered)
+}
+
+/// One authenticated call, before anybody looks at it.
+struct Asked {
+    principal: Principal,
+    head: request::Parts,
+    body: Bytes,
+    base: String,
+    path: String,
+    address: Address,
+    correlation: Correlation,
+}
+
+impl Asked {
+    /// What only looks ends with its asker; all else is done and written down to its end.
+    async fn answered(self, parts: Shared) -> Response {
+        let changes = parts.changes.clone();
+        let only_looks = only_looks(&self.head.method);
+        let work = async move {
+            let call = Call {
+                parts: &parts,
+                principal: self.principal,
+                head: self.head,
+                body: self.body,
+                base: self.base,
+                path: self.path,
+                address: self.address,
+                correlation: self.correlation,
+            };
+            Box::pin(call.answered()).await
+        };
+        if only_looks {
+            return work.await;
         }
-    };
-    let call = Call {
-        parts: &parts,
-        principal,
-        head: head.clone(),
-        body: Bytes::new(),
-        base,
-        path,
-        address,
-    };
-    let response = Box::pin(call.answered(body)).await;
-    headers::finish(&parts, &head, response)
+        let seen_through = changes.see_through(work).await;
+        seen_through.unwrap_or_else(|| Refusal::not_stored().into_response())
+    }
 }
 
 /// One authenticated call.
 struct Call<'a> {
-    parts: &'a Parts,
+    parts: &'a Shared,
     principal: Principal,
     head: request::Parts,
-    /// Read once it is known who calls.
     body: Bytes,
     /// The address the client dialled.
     base: String,
     /// The whole path, decoded.
     path: String,
     address: Address,
+    correlation: Correlation,
 }
 
 impl Call<'_> {
-    /// Nothing is read of a call that nobody has signed.
-    async fn answered(mut self, body: Body) -> Response {
-        let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
-            return Refusal::too_large(MAX_BODY_BYTES).into_response();
-        };
-        self.body = body;
+    async fn answered(self) -> Response {
         let answer = self.route().await;
         let (status, code) = match &answer {
             Ok(response) => (response.status(), None),
             Err(refusal) => (refusal.status(), Some(refusal.code())),
         };
-        self.note(status, code).await;
+        if let Some(note) = self.note(status) {
+            let written = note.write(Arc::clone(self.parts), status, code);
+            if only_looks(self.method()) {
+                self.parts.changes.see_through(written).await;
+            } else {
+                written.await;
+            }
+        }
         answer.unwrap_or_else(IntoResponse::into_response)
     }
 
@@ -133,27 +179,32 @@ impl Call<'_> {
         Ok(answer)
     }
 
-    /// Writes into the audit log what has to stand there: changes, looks at keys, and what a role refused.
-    async fn note(&self, status: StatusCode, code: Option<&str>) {
-        let is_look = matches!(*self.method(), Method::GET | Method::HEAD);
-        let Some(row) = access::find(&self.address) else {
-            return;
-        };
-        if (is_look && status != StatusCode::FORBIDDEN) || !row.has(self.method()) {
-            return;
+    /// What has to stand in the audit log: changes, looks at keys, and what was refused of them; of what only looks, what
+    /// a role refused.
+    fn note(&self, status: StatusCode) -> Option<Note> {
+        let row = access::find(&self.address).filter(|row| row.has(self.method()))?;
+        let is_noted = row.is_noted && !only_looks(self.method());
+        if !is_noted && status != StatusCode::FORBIDDEN {
+            return None;
         }
-        let action = row.action(self.method(), &self.address);
-        let scope = access::scope(&self.address);
-        let caller = Some(&self.principal);
-        let note = Note::of(self.parts, &self.head, caller, action, scope, &self.body);
-        note.write(self.parts, status, code).await;
+        let told = Told {
+            kind: match row.shows_secrets() {
+                true => Kind::Look,
+                false => Kind::Change,
+            },
+            action: row.action(self.method(), &self.address),
+            scope: access::scope(&self.address),
+            correlation: self.correlation.clone(),
+            body: self.body.clone(),
+        };
+        Some(Note::of(&self.head, Some(&self.principal), told))
     }
 
     async fn permitted(&self) -> Answer {
+        self.require_permission()?;
         if version::api_version(self.head.uri.query()).is_none() {
             return Err(Refusal::missing_api_version());
         }
-        self.require_permission()?;
         self.require_subscription()?;
         // Only a resource group says by itself whether it exists.
         if *self.method() == Method::HEAD && self.address.namespace.is_some() {
@@ -180,6 +231,7 @@ impl Call<'_> {
             base: self.base.clone(),
             path: self.path.clone(),
             address: self.address.clone(),
+            correlation: self.correlation.clone(),
         }
     }
 
@@ -305,6 +357,10 @@ impl Call<'_> {
 /// hang `{resource}`.
 pub fn listed() -> Vec<(&'static str, String)> {
     access::listed()
+}
+
+fn only_looks(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn json(status: StatusCode, body: impl Serialize) -> Response {

@@ -5,6 +5,7 @@
 
 use http::Method;
 
+use super::PREFIX;
 use crate::Parts;
 
 /// One route.
@@ -32,6 +33,8 @@ pub(super) enum Need {
 
 use Need::{Nothing, Role, RoleAtRoot, SignedInAtRoot};
 
+/// To read the audit log.
+pub(super) const READ_AUDIT: &str = "Gridpost/audit/read";
 const READ_PRINCIPALS: &str = "Microsoft.Authorization/principals/read";
 const WRITE_PRINCIPALS: &str = "Microsoft.Authorization/principals/write";
 
@@ -66,7 +69,7 @@ const fn unnoted(path: &'static str, methods: &'static str, need: Need) -> Row {
 /// Every route. A new one needs a row here, and one in the table of the test that walks through them all.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    read("/audit", "Gridpost/audit/read"),
+    read("/audit", READ_AUDIT),
     read("/clock", "Gridpost/clock/read"),
     change("/clock/advance", "POST", Role("Gridpost/clock/advance/action")),
     read("/dead-letters", "Gridpost/deadLetters/read"),
@@ -110,8 +113,9 @@ const ROWS: &[Row] = &[
     read("/sinks", "Gridpost/sinks/read"),
     unnoted("/sinks/{name}", "GET HEAD POST PUT PATCH OPTIONS", Nothing),
     unnoted("/sinks/{name}", "DELETE", Role("Gridpost/sinks/delete")),
-    read("/sinks/{name}/requests", "Gridpost/sinks/read"),
-    read("/sinks/{name}/wait", "Gridpost/sinks/read"),
+    // What was received has endpoints' queries, secret headers and validation URLs in it.
+    unnoted("/sinks/{name}/requests", "GET HEAD", Role("Gridpost/sinks/requests/action")),
+    unnoted("/sinks/{name}/wait", "GET HEAD", Role("Gridpost/sinks/requests/action")),
     read("/sinks/{name}/behaviour", "Gridpost/sinks/read"),
     unnoted("/sinks/{name}/behaviour", "PUT", Role("Gridpost/sinks/write")),
 ];
@@ -136,6 +140,39 @@ pub(super) fn find(path: &str, method: &Method) -> Found {
     rows.find(has).map_or(Found::NoMethod, Found::Row)
 }
 
+/// A number has so many characters at least before two of them are told.
+const SHOWN_FROM: usize = 5;
+
+impl Row {
+    /// A path of this route as it may be told: of a phone number, only its last two digits.
+    pub(super) fn told(&self, path: &str) -> String {
+        let mut told = PREFIX.to_owned();
+        let path = path.strip_prefix(PREFIX).unwrap_or(path);
+        let mut own = self.path.split('/').skip(1);
+        for segment in path.split('/').skip(1) {
+            told.push('/');
+            match own.next() {
+                Some("{number}") => {
+                    told.push_str("•••");
+                    let last = segment.len().saturating_sub(2).max(SHOWN_FROM);
+                    told.push_str(segment.get(last..).unwrap_or_default());
+                }
+                _ => told.push_str(segment),
+            }
+        }
+        told
+    }
+}
+
+/// Where a caller must hold a role to read of a scope in the audit log. Of principals, whoever may read those.
+pub(super) fn read_at(parts: &Parts, scope: &str) -> String {
+    match scope.strip_prefix(PREFIX) {
+        None => scope.to_owned(),
+        Some(own) if own.starts_with("/principals") => "/".to_owned(),
+        Some(_) => format!("/subscriptions/{}", parts.tenant.subscription_id),
+    }
+}
+
 impl Need {
     /// What a role has to allow, and where. `None`: nothing has to be allowed.
     pub(super) fn asked(self, parts: &Parts) -> Option<(&'static str, String)> {
@@ -149,5 +186,29 @@ impl Need {
             }
             Self::Nothing => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_number_is_not_told() {
+        let told = |route: &str, path: &str| {
+            let path = format!("{PREFIX}{path}");
+            let Found::Row(row) = find(route, &Method::PUT) else {
+                panic!("there is no {route}");
+            };
+            row.told(&path)
+        };
+        let script = told("/handsets/{number}/script", "/handsets/+14255550123/script");
+        assert_eq!(script, "/_gridpost/v1/handsets/•••23/script");
+        let script = told("/handsets/{number}/script", "/handsets/éééé/script");
+        assert_eq!(script, "/_gridpost/v1/handsets/•••é/script");
+        let script = told("/handsets/{number}/script", "/handsets/15/script");
+        assert_eq!(script, "/_gridpost/v1/handsets/•••/script");
+        let fault = told("/faults/{name}", "/faults/slow");
+        assert_eq!(fault, "/_gridpost/v1/faults/slow");
     }
 }

@@ -1,16 +1,21 @@
 //! The audit log, read.
 //!
+//! Promise: who may not read of principals, and of what is assigned above the subscription, does not read of them here.
 //! Not here: what is written into it (`crate::audit`), how it is kept (`grid::audit`).
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use gridpost_grid::audit::{AuditQuery, Entry};
-use gridpost_model::Timestamp;
+use gridpost_model::role::covers;
+use gridpost_model::{Plane, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::access::{READ_AUDIT, read_at};
+use super::guard::SignedIn;
 use super::problem::Problem;
 use crate::Shared;
+use crate::auth::{Principal, allow};
 
 /// How many stand on a page at most.
 const PAGE_LIMIT: usize = 1_000;
@@ -54,6 +59,8 @@ struct EntryOut {
     code: Option<String>,
     correlation_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    client_request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<serde_json::Value>,
@@ -72,6 +79,7 @@ impl From<(u64, Entry)> for EntryOut {
             status: entry.status,
             code: entry.code,
             correlation_id: entry.correlation_id,
+            client_request_id: entry.client_request_id,
             command: entry.command,
             request: entry.request,
         }
@@ -89,6 +97,7 @@ pub(super) struct Page {
 /// A page of the log, the newest row first.
 pub(super) async fn list(
     State(parts): State<Shared>,
+    Extension(SignedIn(caller)): Extension<SignedIn>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(asked) = asked?;
@@ -104,8 +113,10 @@ pub(super) async fn list(
         limit: asked.limit.unwrap_or(100).clamp(1, PAGE_LIMIT),
     };
     let grid = parts.grid.clone();
+    let reader = Reader::new(parts, caller.as_ref());
     // A filter that fits little reads much of the table.
-    let found = tokio::task::spawn_blocking(move || grid.audit(&query)).await;
+    let may_read = move |row: &Entry| reader.may_read(row);
+    let found = tokio::task::spawn_blocking(move || grid.audit(&query, may_read)).await;
     let page = match found {
         Ok(Ok(page)) => page,
         Ok(Err(error)) => return Err(Problem::not_stored(&error)),
@@ -115,4 +126,26 @@ pub(super) async fn list(
         value: page.rows.into_iter().map(EntryOut::from).collect(),
         next: page.next,
     }))
+}
+
+/// Who reads.
+struct Reader {
+    parts: Shared,
+    /// Whether everything: a caller of this machine, or who may read the log at `/`.
+    everything: bool,
+}
+
+impl Reader {
+    fn new(parts: Shared, caller: Option<&Principal>) -> Self {
+        let may = |caller| allow(&parts, caller, Plane::Management, READ_AUDIT, "/");
+        let everything = caller.is_none_or(may);
+        Self { parts, everything }
+    }
+
+    /// Whoever gets here holds a role at the subscription.
+    fn may_read(&self, row: &Entry) -> bool {
+        let subscription = &self.parts.tenant.subscription_id;
+        let subscription = format!("/subscriptions/{subscription}");
+        self.everything || covers(&subscription, &read_at(&self.parts, &row.scope))
+    }
 }

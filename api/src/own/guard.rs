@@ -4,15 +4,19 @@
 //! credential: a foreign page that makes a browser call us names a foreign `Origin`, and one that binds its name to our
 //! address names a foreign `Host`; for a picture or a link, which have no `Origin`, browsers say `Sec-Fetch-Site`. In
 //! production only a bearer token opens, and to what gives somebody else a way to sign in, in every profile. Whoever
-//! presents a token does what its roles allow, and what changes something leaves a row in the audit log.
+//! presents a token does what its roles allow. What the table in `access` says is noted leaves a row in the audit log, and
+//! ends also when its client hangs up.
 //! Not here: which address we listen on (`server` keeps the development profile on loopback).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use gridpost_grid::audit::Kind;
 use gridpost_model::{Plane, never};
 use http::request::Parts as Head;
 use http::{HeaderName, StatusCode, header, uri};
@@ -20,7 +24,7 @@ use http::{HeaderName, StatusCode, header, uri};
 use super::PREFIX;
 use super::access::{self, Found, Need, Row};
 use super::problem::Problem;
-use crate::audit::Note;
+use crate::audit::{Correlation, Note, Told};
 use crate::auth::bearer::{self, Audience};
 use crate::auth::{Principal, allow};
 use crate::{Parts, Profile, Shared};
@@ -30,11 +34,12 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request pass or answers why not. A layer of the routes of our own REST.
 pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let caller = match admit(&parts, &head) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
+    head.extensions.insert(SignedIn(caller.clone()));
     let row = match row_of(&head) {
         Ok(Some(row)) => row,
         Ok(None) => return next.run(Request::from_parts(head, body)).await,
@@ -48,30 +53,70 @@ pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: N
     {
         return Problem::unauthorized(why.to_string()).into_response();
     }
-    let path = head.uri.path().to_owned();
-    let caller = caller.as_ref();
+    let correlation = Correlation::of(&parts, &head.headers);
+    let told = Told {
+        kind: Kind::Change,
+        action: action.to_owned(),
+        scope: row.told(head.uri.path()),
+        correlation: correlation.clone(),
+        body: Bytes::new(),
+    };
     // Whoever presents no token is a program of this machine, in the development profile.
-    let refused = caller.filter(|one| !allow(&parts, one, Plane::Management, action, &scope));
-    if let Some(principal) = refused {
+    let refused = caller
+        .as_ref()
+        .filter(|one| !allow(&parts, one, Plane::Management, action, &scope));
+    let mut answer = if let Some(principal) = refused {
         let message = principal.may_not(action, &scope);
-        let note = Note::of(&parts, &head, caller, action.to_owned(), path, &[]);
+        let note = Note::of(&head, caller.as_ref(), told);
         let status = StatusCode::FORBIDDEN;
-        note.write(&parts, status, Some(NOT_ALLOWED)).await;
-        return Problem::new(status, NOT_ALLOWED, message).into_response();
-    }
-    if !row.is_noted {
-        return next.run(Request::from_parts(head, body)).await;
-    }
+        let written = note.write(Arc::clone(&parts), status, Some(NOT_ALLOWED));
+        parts.changes.see_through(written).await;
+        Problem::new(status, NOT_ALLOWED, message).into_response()
+    } else if row.is_noted {
+        noted(&parts, caller.as_ref(), told, (head, body), next).await
+    } else {
+        next.run(Request::from_parts(head, body)).await
+    };
+    correlation.show(&mut answer);
+    answer
+}
+
+/// Makes a change, and writes it down, also when the client hangs up meanwhile.
+async fn noted(
+    parts: &Shared,
+    caller: Option<&Principal>,
+    told: Told,
+    (head, body): (Head, Body),
+    next: Next,
+) -> Response {
     let Ok(body) = axum::body::to_bytes(body, NOTED_BODY_LIMIT).await else {
         let message = format!("The body is larger than {NOTED_BODY_LIMIT} bytes or ended early.");
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Problem::new(status, "RequestEntityTooLarge", message).into_response();
     };
-    let note = Note::of(&parts, &head, caller, action.to_owned(), path, &body);
-    let answer = next.run(Request::from_parts(head, Body::from(body))).await;
-    note.write(&parts, answer.status(), None).await;
-    answer
+    let body_told = body.clone();
+    let told = Told {
+        body: body_told,
+        ..told
+    };
+    let note = Note::of(&head, caller, told);
+    let writer = Arc::clone(parts);
+    let change = async move {
+        let answer = next.run(Request::from_parts(head, Body::from(body))).await;
+        note.write(writer, answer.status(), None).await;
+        answer
+    };
+    let seen_through = parts.changes.see_through(change).await;
+    seen_through.unwrap_or_else(|| {
+        let message = "Something failed on the way; the server's log says what.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message).into_response()
+    })
 }
+
+/// Whose token a request carries; `None` for a caller of this machine. In the extensions of every request that was let
+/// in.
+#[derive(Clone)]
+pub(super) struct SignedIn(pub(super) Option<Principal>);
 
 /// What changes something is at most this long: as much as is read of any other body.
 const NOTED_BODY_LIMIT: usize = 2 * 1024 * 1024;

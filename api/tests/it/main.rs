@@ -4,6 +4,7 @@
 
 mod access;
 mod arm;
+mod audit;
 mod browser;
 mod chat;
 mod chat_rights;

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use gridpost_api::changes::Changes;
 use gridpost_api::closing::Closing;
 use gridpost_api::issuer::OwnIssuer;
 use gridpost_api::operations::{ProcessStatus, StoreStatus, Watch};
@@ -44,6 +45,7 @@ pub(crate) struct Stack {
     pub(crate) comms: Comms,
     pub(crate) router: Router,
     paths: Vec<String>,
+    pub(crate) changes: Changes,
     pub(crate) closing: Closing,
     _folder: tempfile::TempDir,
 }
@@ -134,6 +136,7 @@ impl Stack {
             },
         )
         .unwrap();
+        let changes = Changes::new(Arc::clone(&spawn));
         let handsets = Handsets::open(store.clone(), Arc::clone(&ticking)).unwrap();
         let comms = Comms::open(
             store.clone(),
@@ -165,6 +168,8 @@ impl Stack {
             base_url: format!("http://{HOST}"),
             host_names: vec!["LOCALHOST".into(), "gridpost-box".into()],
             watch: Arc::new(NoWatch),
+            changes: changes.clone(),
+            turns: gridpost_api::arm::Turns::default(),
             closing: closing.clone(),
             devices: gridpost_api::token::device::Devices::default(),
             publish_limits: gridpost_api::publish::Limits::default(),
@@ -176,6 +181,7 @@ impl Stack {
             comms,
             paths: surfaces.paths().to_vec(),
             router: Router::new().fallback_service(surfaces),
+            changes,
             closing,
             _folder: folder,
         };

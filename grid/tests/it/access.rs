@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gridpost_grid::audit::{self, AuditQuery, Entry};
+use gridpost_grid::audit::{self, AuditQuery, Entry, Kind};
 use gridpost_grid::credentials::{Proof, PublicKeys};
 use gridpost_grid::entrances::EntranceSpec;
 use gridpost_grid::intake::IngressSpec;
@@ -60,6 +60,7 @@ fn entry(at: Timestamp, principal: &str, status: u16) -> Entry {
         status,
         code: None,
         correlation_id: "c".into(),
+        client_request_id: None,
         command: None,
         request: None,
     }
@@ -496,12 +497,13 @@ async fn the_audit_log_is_read_from_the_newest_in_pages_and_by_filters() {
         let at = NOW + Duration::from_secs(u64::from(number));
         let who = if number % 2 == 0 { "Even" } else { "odd" };
         let row = entry(at, who, 200 + 101 * number);
-        world.grid.write_audit(row).await.unwrap();
+        let kind = [Kind::Change, Kind::Look, Kind::Refusal][usize::from(number % 3)];
+        world.grid.write_audit(kind, row).await.unwrap();
     }
     let world = world.restart().await;
     let rows = |query: AuditQuery| {
         let query = AuditQuery { limit: 10, ..query };
-        let page = world.grid.audit(&query).unwrap();
+        let page = world.grid.audit(&query, |_| true).unwrap();
         let statuses = page.rows.into_iter().map(|(_, row)| row.status);
         statuses.collect::<Vec<_>>()
     };
@@ -531,7 +533,7 @@ async fn the_audit_log_is_read_from_the_newest_in_pages_and_by_filters() {
     };
     let mut seen = Vec::new();
     loop {
-        let page = world.grid.audit(&query).unwrap();
+        let page = world.grid.audit(&query, |_| true).unwrap();
         seen.extend(page.rows.iter().map(|(_, row)| row.status));
         match page.next {
             Some(next) => query.before = Some(next),
@@ -543,46 +545,62 @@ async fn the_audit_log_is_read_from_the_newest_in_pages_and_by_filters() {
 
 #[tokio::test]
 async fn rows_of_the_audit_log_go_when_they_are_old() {
-    let world = World::start();
-    world
-        .grid
-        .write_audit(entry(NOW, "old", 200))
-        .await
-        .unwrap();
-    let edge = NOW + audit::KEPT;
-    let before = NOW + (audit::KEPT - Duration::from_secs(1));
-    for at in [before, edge] {
-        world.grid.write_audit(entry(at, "new", 200)).await.unwrap();
+    for kind in [Kind::Change, Kind::Look, Kind::Refusal] {
+        let world = World::start();
+        let edge = NOW + audit::KEPT;
+        let before = NOW + (audit::KEPT - Duration::from_secs(1));
+        for (at, who) in [(NOW, "old"), (before, "new"), (edge, "new")] {
+            let row = entry(at, who, 200);
+            world.grid.write_audit(kind, row).await.unwrap();
+        }
+        let query = AuditQuery {
+            limit: 10,
+            ..AuditQuery::default()
+        };
+        let left = world.grid.audit(&query, |_| true).unwrap().rows;
+        let who: Vec<_> = left.iter().map(|(_, row)| row.principal.as_str()).collect();
+        assert_eq!(who, ["new", "new"], "{kind:?}");
     }
-    let query = AuditQuery {
-        limit: 10,
-        ..AuditQuery::default()
-    };
-    let left = world.grid.audit(&query).unwrap().rows;
-    let who: Vec<_> = left.iter().map(|(_, row)| row.principal.as_str()).collect();
-    assert_eq!(who, ["new", "new"]);
 }
 
 #[tokio::test]
-async fn who_is_refused_without_end_does_not_push_out_what_others_did() {
+async fn refusals_are_counted_for_each_principal() {
     let world = World::start();
-    let minute = Duration::from_secs(60);
-    for at in [NOW, NOW + minute] {
-        for _ in 0..100 {
-            let refused = entry(at, "nobody", 403);
-            world.grid.write_audit(refused).await.unwrap();
+    for at in [NOW, NOW + Duration::from_secs(60)] {
+        for number in 0..100 {
+            for who in ["nobody", "other"] {
+                // What is wrong for another reason than a role counts as well.
+                let refused = entry(at, who, [400, 403][number % 2]);
+                let written = world.grid.write_audit(Kind::Refusal, refused);
+                written.await.unwrap();
+            }
         }
-        world
-            .grid
-            .write_audit(entry(at, "owner", 201))
-            .await
-            .unwrap();
+        let last = entry(at, "owner", 403);
+        world.grid.write_audit(Kind::Refusal, last).await.unwrap();
     }
     let query = AuditQuery {
         limit: 1_000,
         ..AuditQuery::default()
     };
-    let rows = world.grid.audit(&query).unwrap().rows;
-    let done = rows.iter().filter(|(_, row)| row.status == 201).count();
-    assert_eq!((done, rows.len()), (2, 2 + 2 * 60));
+    let rows = world.grid.audit(&query, |_| true).unwrap().rows;
+    let of = |who: &str| rows.iter().filter(|(_, row)| row.principal == who).count();
+    assert_eq!((of("nobody"), of("other"), of("owner")), (120, 120, 2));
+}
+
+#[tokio::test]
+async fn a_reader_is_shown_what_it_may_see() {
+    let world = World::start();
+    for who in ["a", "b", "a"] {
+        let row = entry(NOW, who, 200);
+        world.grid.write_audit(Kind::Change, row).await.unwrap();
+    }
+    let query = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let page = world
+        .grid
+        .audit(&query, |row| row.principal == "b")
+        .unwrap();
+    assert_eq!(page.rows.len(), 1);
 }
