@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::Value;
 use super::clock::Span;
 use super::problem::{Problem, read_json};
-use crate::{Parts, Shared};
+use crate::token::managed::DEVELOPMENT_CLIENT;
+use crate::{Parts, Profile, Shared};
 
 /// 240 random bits: nobody guesses that.
 const SECRET_BYTES: usize = 30;
@@ -135,9 +136,21 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
     let principal = found(&parts, &id)?;
+    require_not_built_in(&parts, &principal)?;
     let deleted = parts.grid.delete_principal(&principal.client_id).await;
     deleted.map_err(|error| Problem::not_stored(&error))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What every command and `gridpost env` rely on would be missing until the next start.
+fn require_not_built_in(parts: &Parts, principal: &Principal) -> Result<(), Problem> {
+    let is_it = principal.client_id.eq_ignore_ascii_case(DEVELOPMENT_CLIENT);
+    match parts.profile == Profile::Development && is_it {
+        true => Err(Problem::conflict(
+            "This principal is built into the development profile, and its commands act as it; in the production profile there is none.",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Makes another secret beside the one there is.
@@ -166,6 +179,9 @@ pub(super) async fn delete_secret(
 ) -> Result<StatusCode, Problem> {
     let Path((id, secret)) = ids?;
     let known = found(&parts, &id)?;
+    if known.secrets.iter().any(|one| one.id == secret) {
+        require_not_built_in(&parts, &known)?;
+    }
     let removed = parts.grid.remove_secret(&known.client_id, &secret).await;
     if !removed.map_err(|error| problem(&error))? {
         return Err(Problem::not_found(format!(

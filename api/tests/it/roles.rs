@@ -129,6 +129,7 @@ async fn what_is_wrong_with_a_principal_is_said() {
         ("DELETE", "principals/nobody", "", 404),
         ("POST", "principals/nobody/secrets", "", 404),
         ("DELETE", &format!("principals/{CLIENT}/secrets/x"), "", 404),
+        ("DELETE", &format!("principals/{CLIENT}"), "", 409),
     ] {
         let answer = as_owner(&stack, method, path, body).await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);

@@ -104,7 +104,7 @@ pub(super) async fn run(command: Command, config: &Config, output: Output) -> Re
             let made = client
                 .own_signed_in(Method::POST, &path, Some(&body))
                 .await?;
-            output.result(&made, credentials);
+            output.result(&made, |made| credentials(made, &client.server().url));
         }
         Command::Secret(Secret::Delete { principal, secret }) => {
             let (of, which) = (escaped(&principal), escaped(&secret));
@@ -124,7 +124,7 @@ impl Create {
         let body = fields([("displayName", name), ("expiresIn", self.expires_in)]);
         let made = client.own(Method::POST, "principals", Some(&body)).await?;
         // Nobody can ask for the secret again, whatever happens next.
-        output.result(&made, credentials);
+        output.result(&made, |made| credentials(made, &client.server().url));
         if let Some(role) = role {
             let scope = self.scope.unwrap_or_else(|| match role == OWNER {
                 true => "/".to_owned(),
@@ -156,13 +156,12 @@ fn fields<const N: usize>(fields: [(&str, Option<String>); N]) -> Value {
 }
 
 /// What a client needs to sign in, as the environment takes it.
-fn credentials(made: &Value) -> String {
+fn credentials(made: &Value, url: &str) -> String {
     let field = |name: &str| render::plain(&made[name]);
     format!(
-        "AZURE_CLIENT_ID={}\nAZURE_CLIENT_SECRET={}\nAZURE_TENANT_ID={}\n# Object id, for role assignments: {}\n# The secret is not shown again.",
+        "AZURE_CLIENT_ID={}\nAZURE_CLIENT_SECRET={}\nAZURE_AUTHORITY_HOST={url}\n# This tenant's name is how clients ask us and nobody else.\nAZURE_TENANT_ID=adfs\n# Object id, for role assignments: {}\n# The secret is not shown again.",
         field("clientId"),
         field("clientSecret"),
-        field("tenantId"),
         field("objectId"),
     )
 }
