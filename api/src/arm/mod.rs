@@ -215,7 +215,11 @@ impl Call<'_> {
                 .and(empty(StatusCode::NO_CONTENT));
         }
         // Until the change is done.
-        let _turn = conditions::hold(self).await?;
+        let turn = conditions::hold(self).await?;
+        if turn.is_some() {
+            // Whoever waited may have been deleted meanwhile, or lost the role.
+            self.require_permission()?;
+        }
         conditions::tagged(self, self.dispatch().await?).await
     }
 

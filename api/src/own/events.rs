@@ -3,11 +3,12 @@
 //! Promise: a listener that cannot keep up is told how much it lost, and slows nobody. None holds a server that closes.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream, StreamExt as _};
@@ -18,6 +19,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::activity::{ActivityOut, Kind};
+use super::guard::require_still;
 use super::problem::Problem;
 use super::wait;
 use crate::Shared;
@@ -75,9 +77,14 @@ fn begins_with(subject: &str, prefix: &str) -> bool {
 pub(super) async fn tail(
     State(parts): State<Shared>,
     wanted: Result<Query<Wanted>, QueryRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted?;
+    let head = request.into_parts().0;
     let lines = activities(parts.grid.tail(), wanted);
+    let judge = Arc::clone(&parts);
+    // Nobody is told of what happens after it may not be told any more.
+    let lines = lines.take_while(move |_| ready(require_still(&judge, &head).is_ok()));
     let lines = lines.take_until(Box::pin({
         let closing = parts.closing.clone();
         async move { closing.begun().await }
@@ -126,7 +133,9 @@ pub(super) async fn wait_for(
     State(parts): State<Shared>,
     wanted: Result<Query<Wanted>, QueryRejection>,
     timeout: Result<Query<Timeout>, QueryRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let head = request.into_parts().0;
     let mut receiver = parts.grid.tail();
     let Query(mut wanted) = wanted?;
     wanted.what.get_or_insert(Kind::Accepted);
@@ -143,6 +152,7 @@ pub(super) async fn wait_for(
         };
         match received {
             Ok(activity) if wanted.matches(&activity) => {
+                require_still(&parts, &head)?;
                 return Ok(Json(ActivityOut::from(&*activity)).into_response());
             }
             Ok(_) | Err(RecvError::Lagged(_)) => (),

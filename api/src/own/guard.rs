@@ -48,10 +48,8 @@ pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: N
     let Some((action, scope)) = row.need.asked(&parts) else {
         return next.run(Request::from_parts(head, body)).await;
     };
-    if matches!(row.need, Need::SignedInAtRoot(_))
-        && let Err(why) = bearer::authenticate(&parts, &head, Audience::Management)
-    {
-        return Problem::unauthorized(why.to_string()).into_response();
+    if let Err(problem) = require_token(&parts, &head, row) {
+        return problem.into_response();
     }
     let correlation = Correlation::of(&parts, &head.headers);
     let told = Told {
@@ -101,6 +99,12 @@ async fn noted(
     };
     let note = Note::of(&head, caller, told);
     let writer = Arc::clone(parts);
+    // The body may have been long in coming.
+    if let Err(problem) = require_still(parts, &head) {
+        let written = note.write(writer, problem.status(), Some(NOT_ALLOWED));
+        parts.changes.see_through(written).await;
+        return problem.into_response();
+    }
     let change = async move {
         let answer = next.run(Request::from_parts(head, Body::from(body))).await;
         note.write(writer, answer.status(), None).await;
@@ -111,6 +115,40 @@ async fn noted(
         let message = "Something failed on the way; the server's log says what.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message).into_response()
     })
+}
+
+/// Looks once more at the caller of a request that was let in: since then its token may have ended, or its principal or
+/// its role have been taken away.
+///
+/// # Errors
+/// It would not be let in now.
+pub(super) fn require_still(parts: &Parts, head: &Head) -> Result<(), Problem> {
+    let caller = admit(parts, head)?;
+    let Some(row) = row_of(head)? else {
+        return Ok(());
+    };
+    let Some((action, scope)) = row.need.asked(parts) else {
+        return Ok(());
+    };
+    require_token(parts, head, row)?;
+    match caller {
+        Some(principal) if !allow(parts, &principal, Plane::Management, action, &scope) => {
+            let message = principal.may_not(action, &scope);
+            Err(Problem::new(StatusCode::FORBIDDEN, NOT_ALLOWED, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Some routes want a token from programs of this machine, too.
+fn require_token(parts: &Parts, head: &Head, row: &Row) -> Result<(), Problem> {
+    if !matches!(row.need, Need::SignedInAtRoot(_)) {
+        return Ok(());
+    }
+    let signed_in = bearer::authenticate(parts, head, Audience::Management);
+    signed_in
+        .map(drop)
+        .map_err(|why| Problem::unauthorized(why.to_string()))
 }
 
 /// Whose token a request carries; `None` for a caller of this machine. In the extensions of every request that was let

@@ -2,12 +2,16 @@
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt as _, join, stream};
+use gridpost_api::Profile;
+use gridpost_model::role::{OWNER, READER};
 use http::Request;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tower::ServiceExt as _;
 
 use crate::chat::Somebody;
-use crate::stack::{Answer, Stack};
+use crate::manager::SUBSCRIPTION;
+use crate::stack::{Answer, Stack, own_request};
 
 fn request(who: &Somebody, method: &str, path: &str, body: Body) -> Request<Body> {
     Request::builder()
@@ -58,6 +62,68 @@ async fn a_token_revoked_before_the_body_came_opens_nothing() {
     let path = format!("threads/{thread}/messages");
     let late = stack.revoked_amid(&carol, "GET", &path, &json!({})).await;
     assert_eq!(late.json_of(401)["error"]["code"], "Unauthorized");
+}
+
+#[tokio::test]
+async fn an_owner_who_was_deleted_before_the_body_came_gets_nobodys_secret() {
+    let stack = Stack::start().await;
+    for who in ["rogue", "victim"] {
+        stack.introduce(who, &[(OWNER, "/")]).await;
+    }
+    let token = stack.token_as("rogue", "https://management.azure.com/.default");
+    let token = token.await;
+    let (begun, has_begun) = oneshot::channel();
+    let (deleted, is_deleted) = oneshot::channel();
+    let late = Body::from_stream(stream::once(async move {
+        begun.send(()).unwrap();
+        is_deleted.await.unwrap();
+        Ok::<_, std::io::Error>("{}")
+    }));
+    let request = Request::post("/_gridpost/v1/principals/victim/secrets")
+        .header("host", "localhost:8480")
+        .header("authorization", format!("Bearer {token}"))
+        .body(late)
+        .unwrap();
+    let meanwhile = async {
+        has_begun.await.unwrap();
+        stack.grid.delete_principal("rogue").await.unwrap();
+        deleted.send(()).unwrap();
+    };
+    let (answer, ()) = join!(stack.ask(request), meanwhile);
+    answer.json_of(401);
+    let victim = stack.grid.principal("victim").unwrap();
+    assert_eq!(victim.secrets.len(), 1);
+}
+
+/// A handset texts.
+async fn text(stack: &Stack) {
+    let body = r#"{"from":"+15555550123","to":"+15555550100","message":"hello"}"#;
+    let mut request = own_request("POST", "sms/receive", body);
+    let token = format!("Bearer {}", stack.token().await);
+    let headers = request.headers_mut();
+    headers.insert("authorization", token.parse().unwrap());
+    stack.ask(request).await.json_of(202);
+}
+
+#[tokio::test]
+async fn whose_role_was_taken_away_hears_of_no_further_event() {
+    let stack = Stack::start_as(Profile::Production).await;
+    stack.introduce("reader", &[(READER, SUBSCRIPTION)]).await;
+    let token = stack.token_as("reader", "https://management.azure.com/.default");
+    let request = Request::get("/_gridpost/v1/events")
+        .header("host", "localhost:8480")
+        .header("authorization", format!("Bearer {}", token.await))
+        .body(Body::empty())
+        .unwrap();
+    let answer = stack.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut told = answer.into_body().into_data_stream();
+    text(&stack).await;
+    let first = told.next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("accepted"));
+    stack.grid.delete_principal("reader").await.unwrap();
+    text(&stack).await;
+    assert!(told.next().await.is_none());
 }
 
 #[tokio::test]
