@@ -59,17 +59,9 @@ pub(super) async fn layer(State(parts): State<Shared>, request: Request, next: N
         correlation: correlation.clone(),
         body: Bytes::new(),
     };
-    // Whoever presents no token is a program of this machine, in the development profile.
-    let refused = caller
-        .as_ref()
-        .filter(|one| !allow(&parts, one, Plane::Management, action, &scope));
-    let mut answer = if let Some(principal) = refused {
-        let message = principal.may_not(action, &scope);
+    let mut answer = if let Err(problem) = require_role(&parts, caller.as_ref(), action, &scope) {
         let note = Note::of(&head, caller.as_ref(), told);
-        let status = StatusCode::FORBIDDEN;
-        let written = note.write(Arc::clone(&parts), status, Some(NOT_ALLOWED));
-        parts.changes.see_through(written).await;
-        Problem::new(status, NOT_ALLOWED, message).into_response()
+        refused(&parts, note, problem).await
     } else if row.is_noted {
         noted(&parts, caller.as_ref(), told, (head, body), next).await
     } else {
@@ -101,9 +93,7 @@ async fn noted(
     let writer = Arc::clone(parts);
     // The body may have been long in coming.
     if let Err(problem) = require_still(parts, &head) {
-        let written = note.write(writer, problem.status(), Some(NOT_ALLOWED));
-        parts.changes.see_through(written).await;
-        return problem.into_response();
+        return refused(parts, note, problem).await;
     }
     let change = async move {
         let answer = next.run(Request::from_parts(head, Body::from(body))).await;
@@ -131,13 +121,30 @@ pub(super) fn require_still(parts: &Parts, head: &Head) -> Result<(), Problem> {
         return Ok(());
     };
     require_token(parts, head, row)?;
+    require_role(parts, caller.as_ref(), action, &scope)
+}
+
+/// Whoever presents no token is a program of this machine, in the development profile, and needs no role.
+fn require_role(
+    parts: &Parts,
+    caller: Option<&Principal>,
+    action: &str,
+    scope: &str,
+) -> Result<(), Problem> {
     match caller {
-        Some(principal) if !allow(parts, &principal, Plane::Management, action, &scope) => {
-            let message = principal.may_not(action, &scope);
+        Some(principal) if !allow(parts, principal, Plane::Management, action, scope) => {
+            let message = principal.may_not(action, scope);
             Err(Problem::new(StatusCode::FORBIDDEN, NOT_ALLOWED, message))
         }
         _ => Ok(()),
     }
+}
+
+/// Writes down that somebody was refused, and answers so.
+async fn refused(parts: &Shared, note: Note, problem: Problem) -> Response {
+    let written = note.write(Arc::clone(parts), problem.status(), Some(NOT_ALLOWED));
+    parts.changes.see_through(written).await;
+    problem.into_response()
 }
 
 /// Some routes want a token from programs of this machine, too.
