@@ -16,7 +16,7 @@ use super::{Answer, Call, empty, json, ok};
 use crate::problem::Refusal;
 
 /// Routes below the namespace.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     let names = &call.address.names;
     match (call.method(), &call.address.words()[..]) {
         (&Method::GET, ["roleassignments"]) => list(call),
@@ -30,12 +30,12 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
 }
 
 /// Where the call was made.
-fn scope<'a>(call: &'a Call<'_>) -> &'a str {
+fn scope(call: &Call) -> &str {
     call.address.scope.as_ref().map_or(ROOT, ResourceId::as_str)
 }
 
 /// An assignment is found at the scope it was made at, and nowhere else.
-fn found(call: &Call<'_>, name: &str) -> Result<std::sync::Arc<RoleAssignment>, Refusal> {
+fn found(call: &Call, name: &str) -> Result<std::sync::Arc<RoleAssignment>, Refusal> {
     let found = call.parts.grid.role_assignment(name);
     let here = found.filter(|one| one.scope.eq_ignore_ascii_case(scope(call)));
     here.ok_or_else(|| {
@@ -58,7 +58,7 @@ struct Properties {
     condition: Option<String>,
 }
 
-async fn put(call: &Call<'_>, name: &str) -> Answer {
+async fn put(call: &Call, name: &str) -> Answer {
     if !is_guid(name) {
         let message = format!("The role assignment ID '{name}' is not valid. It must be a GUID.");
         let code = "InvalidRoleAssignmentId";
@@ -96,7 +96,7 @@ async fn put(call: &Call<'_>, name: &str) -> Answer {
 }
 
 /// What was taken away is shown once more; that there was nothing is no error.
-async fn delete(call: &Call<'_>, name: &str) -> Answer {
+async fn delete(call: &Call, name: &str) -> Answer {
     let gone = call.parts.grid.unassign_role(scope(call), name).await;
     match gone.map_err(ManageError::from)? {
         Some(gone) => ok(shown(call, &gone)),
@@ -104,7 +104,7 @@ async fn delete(call: &Call<'_>, name: &str) -> Answer {
     }
 }
 
-fn list(call: &Call<'_>) -> Answer {
+fn list(call: &Call) -> Answer {
     let asked = Asked::read(call.query("$filter").as_deref())?;
     let here = scope(call);
     let is_meant = |one: &RoleAssignment| {
@@ -160,7 +160,7 @@ impl Asked {
     }
 }
 
-fn definitions(call: &Call<'_>) -> Answer {
+fn definitions(call: &Call) -> Answer {
     let filter = call.query("$filter").unwrap_or_default();
     let mut wanted: Vec<&Role> = ROLES.to_vec();
     for clause in filter.split(" and ").map(str::trim) {
@@ -186,7 +186,7 @@ fn definitions(call: &Call<'_>) -> Answer {
     ok(json!({"value": shown}))
 }
 
-fn definition(call: &Call<'_>, id: &str) -> Answer {
+fn definition(call: &Call, id: &str) -> Answer {
     let role = ROLES.iter().find(|role| role.id.eq_ignore_ascii_case(id));
     let role = role.ok_or_else(|| {
         let message = format!("The specified role definition with ID '{id}' does not exist.");
@@ -195,12 +195,12 @@ fn definition(call: &Call<'_>, id: &str) -> Answer {
     ok(shown_role(call, role))
 }
 
-fn role_id(call: &Call<'_>, id: &str) -> String {
+fn role_id(call: &Call, id: &str) -> String {
     let subscription = &call.parts.tenant.subscription_id;
     format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{id}")
 }
 
-fn shown_role(call: &Call<'_>, role: &Role) -> Value {
+fn shown_role(call: &Call, role: &Role) -> Value {
     json!({
         "id": role_id(call, role.id), "name": role.id,
         "type": "Microsoft.Authorization/roleDefinitions",
@@ -215,7 +215,7 @@ fn shown_role(call: &Call<'_>, role: &Role) -> Value {
     })
 }
 
-fn shown(call: &Call<'_>, one: &RoleAssignment) -> Value {
+fn shown(call: &Call, one: &RoleAssignment) -> Value {
     let role = one.role().map_or(&*one.role, |role| role.id);
     json!({
         "id": one.id(), "name": one.name, "type": "Microsoft.Authorization/roleAssignments",

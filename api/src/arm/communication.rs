@@ -19,7 +19,7 @@ use super::{Answer, Call, email, empty, json, lists, ok, operations};
 use crate::problem::Refusal;
 
 /// Routes below the namespace.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     if let Some(kind) = email::kind_of(call) {
         return email::route(call, kind).await;
     }
@@ -58,17 +58,14 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
     }
 }
 
-fn resource_id(call: &Call<'_>, name: &str) -> Result<ResourceId, Refusal> {
+fn resource_id(call: &Call, name: &str) -> Result<ResourceId, Refusal> {
     let id = call
         .address
         .resource("Microsoft.Communication", "communicationServices", name);
     id.ok_or_else(|| call.unknown_type())
 }
 
-fn found(
-    call: &Call<'_>,
-    id: &ResourceId,
-) -> Result<std::sync::Arc<CommunicationService>, Refusal> {
+fn found(call: &Call, id: &ResourceId) -> Result<std::sync::Arc<CommunicationService>, Refusal> {
     call.parts
         .comms
         .resource(id)
@@ -76,7 +73,7 @@ fn found(
 }
 
 /// The resources of a scope, as they are listed.
-pub(super) fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
+pub(super) fn all(call: &Call, scope: &Scope) -> Vec<Value> {
     call.parts
         .comms
         .resources(scope)
@@ -119,7 +116,7 @@ impl Properties {
     }
 }
 
-async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
+async fn put(call: &Call, id: ResourceId) -> Answer {
     let _in_group = call.require_group(&id)?;
     let body: ServiceBody = call.body()?;
     let public_network_access = body.properties.network_access()?;
@@ -145,7 +142,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     Ok(json(status, shown(&service)))
 }
 
-async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn patch(call: &Call, id: &ResourceId) -> Answer {
     let body: ServiceBody = call.body()?;
     let public_network_access = body.properties.network_access()?;
     let patch = ServicePatch {
@@ -160,7 +157,7 @@ async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
 /// Linking a domain lends its name to the resource, so that it needs a say in the domain, which may lie in another group;
 /// leaving it linked does not.
 fn links(
-    call: &Call<'_>,
+    call: &Call,
     id: &ResourceId,
     asked: Option<Vec<String>>,
 ) -> Result<Option<Links>, Refusal> {
@@ -191,7 +188,7 @@ struct HubBody {
 const MOST_HUB_ID_BYTES: usize = 1_024;
 
 /// Which hub it is, is written down; its connection string is not, because nothing is sent there.
-async fn link_hub(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn link_hub(call: &Call, id: &ResourceId) -> Answer {
     let body: HubBody = call.body()?;
     let hub = body.resource_id.filter(|hub| !hub.is_empty());
     if hub
@@ -210,7 +207,7 @@ async fn link_hub(call: &Call<'_>, id: &ResourceId) -> Answer {
 }
 
 /// 200 when it is gone now, 204 when there was none.
-async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn delete(call: &Call, id: &ResourceId) -> Answer {
     let existed = call.parts.comms.delete_resource(id).await?;
     empty(if existed {
         StatusCode::OK
@@ -241,7 +238,7 @@ fn shown(service: &CommunicationService) -> Value {
 }
 
 /// Connection strings name the address that the asking client dialled, which is the one it can reach.
-fn keys(call: &Call<'_>, service: &CommunicationService) -> Value {
+fn keys(call: &Call, service: &CommunicationService) -> Value {
     let connect = |key: &AccessKey| format!("endpoint={}/;accesskey={}", call.base, key.reveal());
     let [first, second] = service.keys.both();
     json!({
@@ -256,7 +253,7 @@ struct RegenerateBody {
     key_type: Option<String>,
 }
 
-async fn regenerate_key(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn regenerate_key(call: &Call, id: &ResourceId) -> Answer {
     found(call, id)?;
     let body: RegenerateBody = call.body()?;
     let which = match body.key_type.as_deref() {
@@ -279,7 +276,7 @@ struct NameBody {
 }
 
 /// Names are taken everywhere, whatever the resource group.
-fn check_name(call: &Call<'_>) -> Answer {
+fn check_name(call: &Call) -> Answer {
     let body: NameBody = call.body()?;
     let kind = body.resource_type.as_deref().unwrap_or(RESOURCE_TYPE);
     let email = MailKind::Service.resource_type();

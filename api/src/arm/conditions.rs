@@ -41,7 +41,7 @@ impl Turns {
 
 /// Waits for the conditional changes before this one, and compares. What is given back is held until the change is
 /// done; `None` when the call has no condition.
-pub(super) async fn hold(call: &Call<'_>) -> Result<Option<OwnedMutexGuard<()>>, Refusal> {
+pub(super) async fn hold(call: &Call) -> Result<Option<OwnedMutexGuard<()>>, Refusal> {
     let (must, must_not) = (
         given(call, &header::IF_MATCH),
         given(call, &header::IF_NONE_MATCH),
@@ -70,7 +70,7 @@ pub(super) async fn hold(call: &Call<'_>) -> Result<Option<OwnedMutexGuard<()>>,
     ))
 }
 
-fn name_of(call: &Call<'_>) -> String {
+fn name_of(call: &Call) -> String {
     let grid = &call.parts.grid;
     let source_of = |id: &ResourceId| grid.system_topic(id).map(|topic| topic.source.clone());
     canonical(&call.address, source_of)
@@ -95,7 +95,7 @@ fn canonical(address: &Address, source_of: impl Fn(&ResourceId) -> Option<Resour
 }
 
 /// The answer with its tag, when it shows one resource.
-pub(super) async fn tagged(call: &Call<'_>, response: Response) -> Answer {
+pub(super) async fn tagged(call: &Call, response: Response) -> Answer {
     let shows = matches!(response.status(), StatusCode::OK | StatusCode::CREATED)
         && matches!(*call.method(), Method::GET | Method::PUT | Method::PATCH);
     if !shows || !is_one_resource(call) {
@@ -110,7 +110,7 @@ pub(super) async fn tagged(call: &Call<'_>, response: Response) -> Answer {
 }
 
 /// Types and names take turns, so a path to one resource has an even number of them.
-fn is_one_resource(call: &Call<'_>) -> bool {
+fn is_one_resource(call: &Call) -> bool {
     let names = call.address.names.len();
     match call.address.namespace {
         Some(_) => names > 0 && names.is_multiple_of(2),
@@ -121,7 +121,7 @@ fn is_one_resource(call: &Call<'_>) -> bool {
     }
 }
 
-fn given<'a>(call: &'a Call<'_>, name: &HeaderName) -> Option<&'a str> {
+fn given<'a>(call: &'a Call, name: &HeaderName) -> Option<&'a str> {
     call.head.headers.get(name)?.to_str().ok()
 }
 

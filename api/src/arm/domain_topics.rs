@@ -19,7 +19,7 @@ use crate::problem::Refusal;
 pub(super) const RESOURCE_TYPE: &str = "Microsoft.EventGrid/domains/topics";
 
 /// Routes below `domains/{domain}/topics`.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     let words = call.address.words();
     let names = &call.address.names;
     let one = || id(call, &names[1], &names[3]);
@@ -47,13 +47,13 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
 }
 
 /// The id of a topic of a domain.
-pub(super) fn id(call: &Call<'_>, domain: &str, name: &str) -> Result<ResourceId, Refusal> {
+pub(super) fn id(call: &Call, domain: &str, name: &str) -> Result<ResourceId, Refusal> {
     let domain = entrances::id(call, IntakeKind::Domain, domain)?;
     let id = domain.join(&format!("topics/{name}"));
     id.map_err(|_| call.unknown_type())
 }
 
-fn list(call: &Call<'_>) -> Answer {
+fn list(call: &Call) -> Answer {
     let domain = entrances::id(call, IntakeKind::Domain, &call.address.names[1])?;
     let domain = entrances::found(call, &domain)?;
     let topics = call.parts.grid.domain_topics(&domain.id);

@@ -21,7 +21,7 @@ use super::{Answer, Call, empty, json, lists, ok};
 use crate::problem::Refusal;
 
 /// The kind of resource that a path speaks of.
-pub(super) fn kind_of(call: &Call<'_>) -> Option<MailKind> {
+pub(super) fn kind_of(call: &Call) -> Option<MailKind> {
     let names = call.address.names.iter().step_by(2).take(DEEPEST);
     let types: Vec<&str> = names.map(String::as_str).collect();
     // An action ends a path that would name a type otherwise.
@@ -37,7 +37,7 @@ pub(super) fn kind_of(call: &Call<'_>) -> Option<MailKind> {
 const DEEPEST: usize = 4;
 
 /// Routes of one kind.
-pub(super) async fn route(call: &Call<'_>, kind: MailKind) -> Answer {
+pub(super) async fn route(call: &Call, kind: MailKind) -> Answer {
     let depth = 2 * kind.resource_type().matches('/').count();
     let words = call.address.words();
     match (call.method(), words.get(depth).copied()) {
@@ -63,7 +63,7 @@ pub(super) async fn route(call: &Call<'_>, kind: MailKind) -> Answer {
 }
 
 /// The id that a path names, its types in canonical spelling.
-fn id(call: &Call<'_>, kind: MailKind) -> Result<ResourceId, Refusal> {
+fn id(call: &Call, kind: MailKind) -> Result<ResourceId, Refusal> {
     let types = kind.resource_type().split('/').skip(1);
     let names = call.address.names.iter().skip(1).step_by(2);
     let tail: Vec<String> = types
@@ -79,12 +79,12 @@ fn id(call: &Call<'_>, kind: MailKind) -> Result<ResourceId, Refusal> {
         .map_err(|_| call.unknown_type())
 }
 
-fn found(call: &Call<'_>, id: &ResourceId) -> Result<Arc<MailResource>, Refusal> {
+fn found(call: &Call, id: &ResourceId) -> Result<Arc<MailResource>, Refusal> {
     let found = call.parts.comms.mail(id);
     found.ok_or_else(|| Refusal::resource_not_found(id))
 }
 
-fn list(call: &Call<'_>, kind: MailKind) -> Answer {
+fn list(call: &Call, kind: MailKind) -> Answer {
     if *call.method() != Method::GET {
         return Err(call.not_allowed());
     }
@@ -108,7 +108,7 @@ fn list(call: &Call<'_>, kind: MailKind) -> Answer {
     )
 }
 
-fn parent(call: &Call<'_>, kind: MailKind) -> Result<ResourceId, Refusal> {
+fn parent(call: &Call, kind: MailKind) -> Result<ResourceId, Refusal> {
     if kind == MailKind::SmtpUsername {
         let name = &call.address.names[1];
         let id = call
@@ -124,12 +124,12 @@ fn parent(call: &Call<'_>, kind: MailKind) -> Result<ResourceId, Refusal> {
 }
 
 /// The resources of a scope, as they are listed.
-pub(super) fn all(call: &Call<'_>, scope: &Scope, kind: MailKind) -> Vec<Value> {
+pub(super) fn all(call: &Call, scope: &Scope, kind: MailKind) -> Vec<Value> {
     let all = call.parts.comms.mail_in(scope, kind);
     all.iter().map(|one| shown(call, kind, one)).collect()
 }
 
-async fn put(call: &Call<'_>, kind: MailKind) -> Answer {
+async fn put(call: &Call, kind: MailKind) -> Answer {
     let id = id(call, kind)?;
     let _in_group = call.require_group(&id)?;
     let body: Body = call.body()?;
@@ -145,7 +145,7 @@ async fn put(call: &Call<'_>, kind: MailKind) -> Answer {
 }
 
 /// Tags, and the one property that can be changed.
-async fn patch(call: &Call<'_>, kind: MailKind) -> Answer {
+async fn patch(call: &Call, kind: MailKind) -> Answer {
     if !email_body::is_tracked(kind) {
         return Err(call.not_allowed());
     }
@@ -158,7 +158,7 @@ async fn patch(call: &Call<'_>, kind: MailKind) -> Answer {
 
 /// Changes what is there, and makes nothing.
 async fn change(
-    call: &Call<'_>,
+    call: &Call,
     id: ResourceId,
     decide: impl FnOnce(&MailResource) -> Result<MailSpec, Refusal> + Send + 'static,
 ) -> Result<Arc<MailResource>, Refusal> {
@@ -171,7 +171,7 @@ async fn change(
 }
 
 /// There is no name server to ask here: what is to be verified is.
-async fn verify(call: &Call<'_>, wanted: bool) -> Answer {
+async fn verify(call: &Call, wanted: bool) -> Answer {
     let id = id(call, MailKind::Domain)?;
     found(call, &id)?;
     let body: Value = call.body()?;
@@ -193,13 +193,13 @@ async fn verify(call: &Call<'_>, wanted: bool) -> Answer {
 }
 
 /// What became of an operation: all were done before they were answered.
-pub(super) fn operation(call: &Call<'_>) -> Answer {
+pub(super) fn operation(call: &Call) -> Answer {
     ok(json!({
         "id": call.path, "name": call.address.names.last(), "status": "Succeeded",
     }))
 }
 
-fn shown(call: &Call<'_>, kind: MailKind, one: &MailResource) -> Value {
+fn shown(call: &Call, kind: MailKind, one: &MailResource) -> Value {
     let properties = email_body::shown(kind, one, data_location(call, one));
     if email_body::is_tracked(kind) {
         return Tracked::new(
@@ -218,7 +218,7 @@ fn shown(call: &Call<'_>, kind: MailKind, one: &MailResource) -> Value {
 }
 
 /// `dataLocation` is that of the email service.
-fn data_location(call: &Call<'_>, one: &MailResource) -> Option<Value> {
+fn data_location(call: &Call, one: &MailResource) -> Option<Value> {
     // `/subscriptions/{}/resourceGroups/{}/providers/{}/emailServices/{}`: nine parts, the first of them empty.
     let service: Vec<&str> = one.id.as_str().split('/').take(9).collect();
     let service = service.join("/").parse().ok()?;

@@ -38,7 +38,7 @@ fn word(kind: IntakeKind) -> &'static str {
 }
 
 /// Routes below `topics` or `domains`.
-pub(super) async fn route(call: &Call<'_>, kind: IntakeKind) -> Answer {
+pub(super) async fn route(call: &Call, kind: IntakeKind) -> Answer {
     let words = call.address.words();
     let one = || id(call, kind, &call.address.names[1]);
     match (call.method(), &words[1..]) {
@@ -74,7 +74,7 @@ pub(super) async fn route(call: &Call<'_>, kind: IntakeKind) -> Answer {
 }
 
 /// The id of the topic or domain of that name in the group of the path.
-pub(super) fn id(call: &Call<'_>, kind: IntakeKind, name: &str) -> Result<ResourceId, Refusal> {
+pub(super) fn id(call: &Call, kind: IntakeKind, name: &str) -> Result<ResourceId, Refusal> {
     let id = call
         .address
         .resource("Microsoft.EventGrid", word(kind), name);
@@ -82,13 +82,13 @@ pub(super) fn id(call: &Call<'_>, kind: IntakeKind, name: &str) -> Result<Resour
 }
 
 /// The topic or domain of that id.
-pub(super) fn found(call: &Call<'_>, id: &ResourceId) -> Result<Arc<Entrance>, Refusal> {
+pub(super) fn found(call: &Call, id: &ResourceId) -> Result<Arc<Entrance>, Refusal> {
     let found = call.parts.grid.entrance(id);
     found.ok_or_else(|| Refusal::resource_not_found(id))
 }
 
 /// The topics or the domains of a scope, as they are listed.
-pub(super) fn all(call: &Call<'_>, kind: IntakeKind, scope: &Scope) -> Vec<Value> {
+pub(super) fn all(call: &Call, kind: IntakeKind, scope: &Scope) -> Vec<Value> {
     let all = call.parts.grid.entrances(kind, scope);
     all.iter().map(|one| shown(call, one)).collect()
 }
@@ -104,7 +104,7 @@ struct Body {
     properties: Option<IngressBody>,
 }
 
-async fn put(call: &Call<'_>, kind: IntakeKind, id: ResourceId) -> Answer {
+async fn put(call: &Call, kind: IntakeKind, id: ResourceId) -> Answer {
     let in_group = call.require_group(&id)?;
     let body: Body = call.body()?;
     ingress_body::check_identity(body.identity.as_ref())?;
@@ -132,7 +132,7 @@ fn automation(properties: &IngressBody) -> Automation {
     automation
 }
 
-async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn patch(call: &Call, id: &ResourceId) -> Answer {
     let body: Body = call.body()?;
     ingress_body::check_identity(body.identity.as_ref())?;
     let properties = body.properties.unwrap_or_default();
@@ -145,14 +145,14 @@ async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
     ok(shown(call, &entrance))
 }
 
-async fn regenerate_key(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn regenerate_key(call: &Call, id: &ResourceId) -> Answer {
     found(call, id)?;
     let which = ingress_body::which_key(call)?;
     let entrance = call.parts.grid.regenerate_key(id, which).await?;
     ok(ingress_body::keys(&entrance.ingress.keys))
 }
 
-fn shown(call: &Call<'_>, one: &Entrance) -> Value {
+fn shown(call: &Call, one: &Entrance) -> Value {
     let mut properties = ingress_body::shown(call, &one.ingress, word(one.kind()), one.id.name());
     if let Some(automation) = one.automation {
         properties["autoCreateTopicWithFirstSubscription"] =

@@ -35,7 +35,7 @@ const CUSTOM_TOPIC_TYPE: &str = "Microsoft.EventGrid.Topics";
 const DOMAIN_TOPIC_TYPE: &str = "Microsoft.EventGrid.Domains";
 
 /// Routes that speak of event subscriptions.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     let names = &call.address.names;
     match call.address.words()[..] {
         ["eventsubscriptions"] => match call.address.list_scope() {
@@ -68,7 +68,7 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
 }
 
 /// The routes below a topic, whose own path has `depth` segments; `rest` is what follows it.
-async fn below(call: &Call<'_>, rest: &[&str], depth: usize) -> Answer {
+async fn below(call: &Call, rest: &[&str], depth: usize) -> Answer {
     let place = Place::nested(call);
     let name = call.address.names.get(depth + 1);
     match (rest, name) {
@@ -98,7 +98,7 @@ enum Form {
 }
 
 impl Place {
-    fn extension(call: &Call<'_>) -> Result<Self, Refusal> {
+    fn extension(call: &Call) -> Result<Self, Refusal> {
         let scope = call
             .address
             .scope
@@ -111,7 +111,7 @@ impl Place {
         Self::at(call, scope, Form::Extension)
     }
 
-    fn nested(call: &Call<'_>) -> Result<Self, Refusal> {
+    fn nested(call: &Call) -> Result<Self, Refusal> {
         let names = &call.address.names;
         let entrance = |kind| -> Result<_, Refusal> {
             let id = entrances::id(call, kind, &names[1])?;
@@ -133,7 +133,7 @@ impl Place {
     }
 
     /// The place at an id that must exist; everything is spelled as it was first written.
-    fn at(call: &Call<'_>, id: &ResourceId, form: Form) -> Result<Self, Refusal> {
+    fn at(call: &Call, id: &ResourceId, form: Form) -> Result<Self, Refusal> {
         let (parent, source, kind) = if let Some(topic) = call.parts.grid.system_topic(id) {
             (
                 topic.id.clone(),
@@ -191,7 +191,7 @@ fn extension_id(parent: &ResourceId, name: &str) -> String {
 }
 
 async fn one(
-    call: &Call<'_>,
+    call: &Call,
     place: Result<Place, Refusal>,
     name: &str,
     action: Option<&str>,
@@ -229,12 +229,12 @@ async fn one(
     }
 }
 
-fn found(call: &Call<'_>, place: &Place, name: &str) -> Result<Arc<EventSubscription>, Refusal> {
+fn found(call: &Call, place: &Place, name: &str) -> Result<Arc<EventSubscription>, Refusal> {
     let found = call.parts.grid.event_subscription(&place.source.id, name);
     found.ok_or_else(|| place.not_found(name))
 }
 
-async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
+async fn put(call: &Call, place: &Place, name: &str) -> Answer {
     let schema = call.parts.grid.usual_delivery_schema(&place.source.id);
     let spec = call.body::<PutBody>()?.into_spec(schema)?;
     require_handlers(call, Some(&spec.destination), spec.dead_letter.as_ref())?;
@@ -251,7 +251,7 @@ async fn put(call: &Call<'_>, place: &Place, name: &str) -> Answer {
 /// that resource. Who guards a webhook is its own endpoint, which has to agree.
 /// Source: "Permissions when subscribing to events" of the service.
 fn require_handlers(
-    call: &Call<'_>,
+    call: &Call,
     destination: Option<&Destination>,
     dead_letter: Option<&DeadLetterDestination>,
 ) -> Result<(), Refusal> {
@@ -272,7 +272,7 @@ fn require_handlers(
 }
 
 /// The communication resource may have gone while the endpoint was asked; then nothing is left on it.
-async fn require_source(call: &Call<'_>, place: &Place) -> Result<(), Refusal> {
+async fn require_source(call: &Call, place: &Place) -> Result<(), Refusal> {
     let source = &place.source;
     if source.kind != TopicKind::Communication || call.parts.comms.resource(&source.id).is_some() {
         return Ok(());
@@ -281,7 +281,7 @@ async fn require_source(call: &Call<'_>, place: &Place) -> Result<(), Refusal> {
     Err(Refusal::resource_not_found(&source.id))
 }
 
-async fn patch(call: &Call<'_>, place: &Place, name: &str) -> Answer {
+async fn patch(call: &Call, place: &Place, name: &str) -> Answer {
     found(call, place, name)?;
     let patch = call.body::<PatchBody>()?.into_patch()?;
     let dead_letter = match &patch.dead_letter {
@@ -307,7 +307,7 @@ fn shown_as(status: StatusCode, place: &Place, one: &EventSubscription) -> Respo
     response
 }
 
-fn list_of(call: &Call<'_>, place: &Place) -> Answer {
+fn list_of(call: &Call, place: &Place) -> Answer {
     require_get(call)?;
     let all = call
         .parts
@@ -316,11 +316,7 @@ fn list_of(call: &Call<'_>, place: &Place) -> Answer {
     lists::answer_some(call, all, |one| &one.name, |one| place.shown(&one))
 }
 
-fn list_scope(
-    call: &Call<'_>,
-    scope: &Scope,
-    wanted: impl Fn(&EventSubscription) -> bool,
-) -> Answer {
+fn list_scope(call: &Call, scope: &Scope, wanted: impl Fn(&EventSubscription) -> bool) -> Answer {
     require_get(call)?;
     let all = call.parts.grid.event_subscriptions(None, scope);
     let all = all.into_iter().filter(|one| wanted(one)).collect();
@@ -332,7 +328,7 @@ fn list_scope(
     )
 }
 
-fn require_get(call: &Call<'_>) -> Result<(), Refusal> {
+fn require_get(call: &Call) -> Result<(), Refusal> {
     if *call.method() == Method::GET {
         Ok(())
     } else {
@@ -340,11 +336,11 @@ fn require_get(call: &Call<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn whole(call: &Call<'_>) -> Result<Scope, Refusal> {
+fn whole(call: &Call) -> Result<Scope, Refusal> {
     call.address.list_scope().ok_or_else(|| call.unknown_type())
 }
 
-fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> bool {
+fn is_of_type(call: &Call, one: &EventSubscription, topic_type: &str) -> bool {
     let entrance = call.parts.grid.entrance_of(&one.source);
     let own = match entrance.map(|entrance| entrance.kind()) {
         Some(IntakeKind::Topic) => CUSTOM_TOPIC_TYPE,
@@ -355,7 +351,7 @@ fn is_of_type(call: &Call<'_>, one: &EventSubscription, topic_type: &str) -> boo
 }
 
 /// Subscriptions of a global source are in every location, because `az` does not ask for `global` with a topic type.
-fn is_in(call: &Call<'_>, one: &EventSubscription, location: &str) -> bool {
+fn is_in(call: &Call, one: &EventSubscription, location: &str) -> bool {
     let plain = |text: &str| text.replace(' ', "").to_ascii_lowercase();
     let is_here = |own: &str| plain(own) == plain(location);
     let entrance = call.parts.grid.entrance_of(&one.source);

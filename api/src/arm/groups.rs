@@ -21,7 +21,7 @@ use crate::problem::Refusal;
 pub(super) const LOCATION: &str = "local";
 
 /// The groups a path may end in, below `/subscriptions/{s}`.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     let names = &call.address.names;
     match (call.method(), &call.address.words()[..]) {
         (&Method::GET, ["tenants"]) => ok(json!({"value": [tenant(call)]})),
@@ -40,7 +40,7 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
     }
 }
 
-fn tenant(call: &Call<'_>) -> Value {
+fn tenant(call: &Call) -> Value {
     let id = &call.parts.tenant.tenant_id;
     json!({
         "id": format!("/tenants/{id}"), "tenantId": id, "countryCode": "US",
@@ -50,7 +50,7 @@ fn tenant(call: &Call<'_>) -> Value {
 }
 
 /// Whoever holds no role is told of none.
-fn subscriptions(call: &Call<'_>) -> Answer {
+fn subscriptions(call: &Call) -> Answer {
     let all: Vec<Value> = call
         .holds_any_role()
         .then(|| subscription(call))
@@ -59,7 +59,7 @@ fn subscriptions(call: &Call<'_>) -> Answer {
     ok(json!({"count": {"type": "Total", "value": all.len()}, "value": all}))
 }
 
-fn subscription(call: &Call<'_>) -> Value {
+fn subscription(call: &Call) -> Value {
     let tenant = &call.parts.tenant;
     json!({
         "id": format!("/subscriptions/{}", tenant.subscription_id),
@@ -73,7 +73,7 @@ fn subscription(call: &Call<'_>) -> Value {
     })
 }
 
-fn location(call: &Call<'_>) -> Value {
+fn location(call: &Call) -> Value {
     json!({
         "id": format!("/subscriptions/{}/locations/{LOCATION}", call.parts.tenant.subscription_id),
         "name": LOCATION, "type": "Region", "displayName": "Local",
@@ -85,7 +85,7 @@ fn location(call: &Call<'_>) -> Value {
     })
 }
 
-async fn group(call: &Call<'_>, name: &str) -> Answer {
+async fn group(call: &Call, name: &str) -> Answer {
     let id = group_id(call, name)?;
     let found = call.parts.grid.resource_group(&id);
     match *call.method() {
@@ -101,7 +101,7 @@ async fn group(call: &Call<'_>, name: &str) -> Answer {
     }
 }
 
-fn group_id(call: &Call<'_>, name: &str) -> Result<ResourceId, Refusal> {
+fn group_id(call: &Call, name: &str) -> Result<ResourceId, Refusal> {
     let subscription = &call.parts.tenant.subscription_id;
     let text = format!("/subscriptions/{subscription}/resourceGroups/{name}");
     text.parse().map_err(|_| Refusal::group_not_found(name))
@@ -116,7 +116,7 @@ struct GroupBody {
 }
 
 /// Keeps a group from going while something is made in it.
-pub(super) fn enter(call: &Call<'_>, id: &ResourceId) -> Result<InGroup, Refusal> {
+pub(super) fn enter(call: &Call, id: &ResourceId) -> Result<InGroup, Refusal> {
     call.parts.grid.enter_group(id).map_err(|why| match why {
         NotEntered::Missing => Refusal::group_not_found(id.name()),
         NotEntered::Going => {
@@ -129,7 +129,7 @@ pub(super) fn enter(call: &Call<'_>, id: &ResourceId) -> Result<InGroup, Refusal
     })
 }
 
-async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
+async fn put(call: &Call, id: ResourceId) -> Answer {
     let _in_group = match call.parts.grid.resource_group(&id) {
         Some(_) => Some(enter(call, &id)?),
         None => None,
@@ -155,7 +155,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     Ok(json(status, shown(&group)))
 }
 
-async fn patch(call: &Call<'_>, group: &ResourceGroup) -> Answer {
+async fn patch(call: &Call, group: &ResourceGroup) -> Answer {
     let _in_group = enter(call, &group.id)?;
     let body: GroupBody = call.body()?;
     let patched = call.parts.grid.patch_resource_group(&group.id, body.tags);
@@ -163,7 +163,7 @@ async fn patch(call: &Call<'_>, group: &ResourceGroup) -> Answer {
 }
 
 /// Everything inside goes first, so a deletion cut short can be asked for again.
-async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn delete(call: &Call, id: &ResourceId) -> Answer {
     let _closed = call.parts.grid.close_group(id).await;
     if call.parts.grid.resource_group(id).is_none() {
         return Err(Refusal::group_not_found(id.name()));
@@ -177,7 +177,7 @@ async fn delete(call: &Call<'_>, id: &ResourceId) -> Answer {
     empty(StatusCode::OK)
 }
 
-fn list(call: &Call<'_>) -> Answer {
+fn list(call: &Call) -> Answer {
     let scope = Scope::Subscription(call.parts.tenant.subscription_id.clone());
     let groups = call.parts.grid.resource_groups(&scope);
     let wanted = Wanted::of(call)?;

@@ -254,7 +254,7 @@ impl FieldBody {
 }
 
 /// The properties, as they are shown. `place` is the first word of the endpoint's path.
-pub(super) fn shown(call: &Call<'_>, ingress: &Ingress, place: &str, name: &str) -> Value {
+pub(super) fn shown(call: &Call, ingress: &Ingress, place: &str, name: &str) -> Value {
     let access = match ingress.access.public_network {
         true => "Enabled",
         false => "Disabled",
@@ -322,7 +322,7 @@ struct RegenerateBody {
 }
 
 /// Which key the body of `regenerateKey` means.
-pub(super) fn which_key(call: &Call<'_>) -> Result<WhichKey, Refusal> {
+pub(super) fn which_key(call: &Call) -> Result<WhichKey, Refusal> {
     let body: RegenerateBody = call.body()?;
     match body.key_name.as_deref() {
         Some(text) if text.eq_ignore_ascii_case("key1") => Ok(WhichKey::First),

@@ -9,7 +9,7 @@ use super::{Answer, Call, ok};
 use crate::problem::Refusal;
 
 /// Answers with the part of `all` that was asked for. Each element has a `name`.
-pub(super) fn answer(call: &Call<'_>, all: Vec<Value>) -> Answer {
+pub(super) fn answer(call: &Call, all: Vec<Value>) -> Answer {
     answer_some(call, all, name_of, |one| one)
 }
 
@@ -18,7 +18,7 @@ const PAGE: usize = 100;
 
 /// There are no private endpoints, so nothing is listed, none is found and none can be made or approved. `below` is what
 /// the path has behind the list.
-pub(super) fn of_private_links(call: &Call<'_>, below: &[&str]) -> Answer {
+pub(super) fn of_private_links(call: &Call, below: &[&str]) -> Answer {
     if *call.method() != http::Method::GET {
         return Err(Refusal::not_implemented("A private endpoint connection"));
     }
@@ -30,7 +30,7 @@ pub(super) fn of_private_links(call: &Call<'_>, below: &[&str]) -> Answer {
 
 /// The same for what is costly to show: only what the answer holds is.
 pub(super) fn answer_some<T>(
-    call: &Call<'_>,
+    call: &Call,
     all: Vec<T>,
     name_of: impl Fn(&T) -> &str,
     shown: impl Fn(T) -> Value,
@@ -48,11 +48,11 @@ pub(super) fn answer_some<T>(
 }
 
 /// The part of `all` that was asked for, when something else has read the filter.
-pub(super) fn page(call: &Call<'_>, all: Vec<Value>) -> Answer {
+pub(super) fn page(call: &Call, all: Vec<Value>) -> Answer {
     cut(call, all.into_iter(), |one| one)
 }
 
-fn cut<T>(call: &Call<'_>, all: impl Iterator<Item = T>, shown: impl Fn(T) -> Value) -> Answer {
+fn cut<T>(call: &Call, all: impl Iterator<Item = T>, shown: impl Fn(T) -> Value) -> Answer {
     let start = number(call, "$skiptoken")?.unwrap_or(0);
     let top = number(call, "$top")?.unwrap_or(PAGE).min(PAGE);
     if top == 0 {
@@ -73,7 +73,7 @@ fn name_of(one: &Value) -> &str {
     one.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(call: &Call<'_>, parameter: &str) -> Result<Option<usize>, Refusal> {
+fn number(call: &Call, parameter: &str) -> Result<Option<usize>, Refusal> {
     let Some(text) = call.query(parameter) else {
         return Ok(None);
     };
@@ -84,7 +84,7 @@ fn number(call: &Call<'_>, parameter: &str) -> Result<Option<usize>, Refusal> {
 }
 
 /// The same request, further on.
-fn next_link(call: &Call<'_>, from: usize) -> String {
+fn next_link(call: &Call, from: usize) -> String {
     let query = call.head.uri.query().unwrap_or_default();
     let mut next = url::form_urlencoded::Serializer::new(String::new());
     let kept = url::form_urlencoded::parse(query.as_bytes());

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use gridpost_grid::audit::Kind;
 use gridpost_grid::directory::InGroup;
 use gridpost_grid::intake::IntakeKind;
-use gridpost_grid::manage::ManageError;
 use gridpost_model::{Plane, ResourceId};
 use http::{Method, StatusCode, request};
 use serde::Serialize;
@@ -83,7 +82,8 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
         Ok(principal) => match axum::body::to_bytes(body, MAX_BODY_BYTES).await {
             Err(_) => Refusal::too_large(MAX_BODY_BYTES).into_response(),
             Ok(body) => {
-                let asked = Asked {
+                let call = Call {
+                    parts: Arc::clone(&parts),
                     principal,
                     head: head.clone(),
                     body,
@@ -92,53 +92,16 @@ pub async fn answer(State(parts): State<Shared>, request: Request) -> Response {
                     address,
                     correlation: correlation.clone(),
                 };
-                asked.answered(Arc::clone(&parts)).await
+                call.seen_through().await
             }
         },
     };
     headers::finish(&parts, &head, &correlation, answered)
 }
 
-/// One authenticated call, before anybody looks at it.
-struct Asked {
-    principal: Principal,
-    head: request::Parts,
-    body: Bytes,
-    base: String,
-    path: String,
-    address: Address,
-    correlation: Correlation,
-}
-
-impl Asked {
-    /// What only looks ends with its asker; all else is done and written down to its end.
-    async fn answered(self, parts: Shared) -> Response {
-        let changes = parts.changes.clone();
-        let only_looks = only_looks(&self.head.method);
-        let work = async move {
-            let call = Call {
-                parts: &parts,
-                principal: self.principal,
-                head: self.head,
-                body: self.body,
-                base: self.base,
-                path: self.path,
-                address: self.address,
-                correlation: self.correlation,
-            };
-            Box::pin(call.answered()).await
-        };
-        if only_looks {
-            return work.await;
-        }
-        let seen_through = changes.see_through(work).await;
-        seen_through.unwrap_or_else(|| Refusal::not_stored().into_response())
-    }
-}
-
 /// One authenticated call.
-struct Call<'a> {
-    parts: &'a Shared,
+struct Call {
+    parts: Shared,
     principal: Principal,
     head: request::Parts,
     body: Bytes,
@@ -150,15 +113,26 @@ struct Call<'a> {
     correlation: Correlation,
 }
 
-impl Call<'_> {
+impl Call {
+    /// What only looks ends with its asker; all else is done and written down to its end.
+    async fn seen_through(self) -> Response {
+        let (changes, only_looks) = (self.parts.changes.clone(), only_looks(self.method()));
+        let work = Box::pin(self.answered());
+        if only_looks {
+            return work.await;
+        }
+        let answered = changes.see_through(work).await;
+        answered.unwrap_or_else(|| Refusal::not_stored().into_response())
+    }
+
     async fn answered(self) -> Response {
-        let answer = self.route().await;
+        let answer = self.permitted().await;
         let (status, code) = match &answer {
             Ok(response) => (response.status(), None),
             Err(refusal) => (refusal.status(), Some(refusal.code())),
         };
         if let Some(note) = self.note(status) {
-            let written = note.write(Arc::clone(self.parts), status, code);
+            let written = note.write(Arc::clone(&self.parts), status, code);
             if only_looks(self.method()) {
                 self.parts.changes.see_through(written).await;
             } else {
@@ -166,17 +140,6 @@ impl Call<'_> {
             }
         }
         answer.unwrap_or_else(IntoResponse::into_response)
-    }
-
-    async fn route(&self) -> Answer {
-        let answer = self.permitted().await?;
-        if *self.method() == Method::DELETE {
-            // Whatever is made here later under the same name is another thing.
-            let scope = access::scope(&self.address);
-            let forgotten = self.parts.grid.forget_roles_at(&scope);
-            forgotten.await.map_err(ManageError::from)?;
-        }
-        Ok(answer)
     }
 
     /// What has to stand in the audit log: changes, looks at keys, and what was refused of them; of what only looks, what
@@ -228,7 +191,7 @@ impl Call<'_> {
         let mut head = self.head.clone();
         head.method = Method::GET;
         Self {
-            parts: self.parts,
+            parts: Arc::clone(&self.parts),
             principal: self.principal.clone(),
             head,
             body: Bytes::new(),
@@ -289,7 +252,7 @@ impl Call<'_> {
     /// Refuses unless the caller may do something to what is at a scope.
     fn require(&self, action: &str, scope: &str) -> Result<(), Refusal> {
         let principal = &self.principal;
-        if allow(self.parts, principal, Plane::Management, action, scope) {
+        if allow(&self.parts, principal, Plane::Management, action, scope) {
             return Ok(());
         }
         Err(Refusal::forbidden(principal, action, scope))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Answer, Call, ok, providers};
 
 /// `/providers/{namespace}/operations`.
-pub(super) fn list(call: &Call<'_>) -> Answer {
+pub(super) fn list(call: &Call) -> Answer {
     let namespace = call.address.namespace.as_deref().unwrap_or_default();
     let Some((namespace, types)) = providers::types_of(namespace) else {
         return Err(call.unknown_type());

@@ -72,7 +72,7 @@ const PROVIDERS: &[Provider] = &[
 ];
 
 /// `/subscriptions/{s}/providers/{namespace}` and its registration, which is always done already.
-pub(super) fn route(call: &Call<'_>) -> Answer {
+pub(super) fn route(call: &Call) -> Answer {
     let namespace = call.address.namespace.as_deref().unwrap_or_default();
     let provider = PROVIDERS
         .iter()
@@ -85,7 +85,7 @@ pub(super) fn route(call: &Call<'_>) -> Answer {
 }
 
 /// All providers.
-pub(super) fn list(call: &Call<'_>) -> Answer {
+pub(super) fn list(call: &Call) -> Answer {
     ok(json!({"value": PROVIDERS.iter().map(|one| shown(call, one)).collect::<Vec<_>>()}))
 }
 
@@ -122,7 +122,7 @@ fn unknown(namespace: &str) -> Refusal {
     )
 }
 
-fn shown(call: &Call<'_>, provider: &Provider) -> Value {
+fn shown(call: &Call, provider: &Provider) -> Value {
     let types: Vec<Value> = provider
         .types
         .iter()

@@ -14,7 +14,7 @@ use super::{Answer, Call, communication, email, entrances, lists, system_topics}
 use crate::problem::Refusal;
 
 /// `az resource list`: everything, without its properties.
-pub(super) fn list(call: &Call<'_>, group: Option<&str>) -> Answer {
+pub(super) fn list(call: &Call, group: Option<&str>) -> Answer {
     let subscription = call.parts.tenant.subscription_id.clone();
     let scope = match group {
         Some(group) => Scope::ResourceGroup {
@@ -32,7 +32,7 @@ pub(super) fn list(call: &Call<'_>, group: Option<&str>) -> Answer {
     lists::page(call, shown)
 }
 
-fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
+fn all(call: &Call, scope: &Scope) -> Vec<Value> {
     let mut all = communication::all(call, scope);
     for kind in [MailKind::Service, MailKind::Domain] {
         all.extend(email::all(call, scope, kind));
@@ -58,7 +58,7 @@ const PROPERTIES: [&str; 6] = [
 
 impl Wanted {
     /// What the call's `$filter` asks for; without one, everything.
-    pub(super) fn of(call: &Call<'_>) -> Result<Self, Refusal> {
+    pub(super) fn of(call: &Call) -> Result<Self, Refusal> {
         Self::parse(&call.query("$filter").unwrap_or_default())
     }
 

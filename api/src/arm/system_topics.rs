@@ -19,7 +19,7 @@ use crate::problem::Refusal;
 pub(super) const RESOURCE_TYPE: &str = "Microsoft.EventGrid/systemTopics";
 
 /// Routes below `systemTopics`, but for event subscriptions.
-pub(super) async fn route(call: &Call<'_>) -> Answer {
+pub(super) async fn route(call: &Call) -> Answer {
     let words = call.address.words();
     let one = || topic_id(call, &call.address.names[1]);
     match (call.method(), &words[..]) {
@@ -46,14 +46,14 @@ pub(super) async fn route(call: &Call<'_>) -> Answer {
 }
 
 /// The id of the system topic of that name in the group of the path.
-pub(super) fn topic_id(call: &Call<'_>, name: &str) -> Result<ResourceId, Refusal> {
+pub(super) fn topic_id(call: &Call, name: &str) -> Result<ResourceId, Refusal> {
     let id = call
         .address
         .resource("Microsoft.EventGrid", "systemTopics", name);
     id.ok_or_else(|| call.unknown_type())
 }
 
-fn found(call: &Call<'_>, id: &ResourceId) -> Result<Arc<SystemTopic>, Refusal> {
+fn found(call: &Call, id: &ResourceId) -> Result<Arc<SystemTopic>, Refusal> {
     call.parts
         .grid
         .system_topic(id)
@@ -61,7 +61,7 @@ fn found(call: &Call<'_>, id: &ResourceId) -> Result<Arc<SystemTopic>, Refusal> 
 }
 
 /// The system topics of a scope, as they are listed.
-pub(super) fn all(call: &Call<'_>, scope: &Scope) -> Vec<Value> {
+pub(super) fn all(call: &Call, scope: &Scope) -> Vec<Value> {
     call.parts
         .grid
         .system_topics(scope)
@@ -87,7 +87,7 @@ struct Properties {
     topic_type: Option<String>,
 }
 
-async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
+async fn put(call: &Call, id: ResourceId) -> Answer {
     let _in_group = call.require_group(&id)?;
     let body: TopicBody = call.body()?;
     let required = |field: &str| {
@@ -116,7 +116,7 @@ async fn put(call: &Call<'_>, id: ResourceId) -> Answer {
     Ok(json(StatusCode::CREATED, shown(&topic)))
 }
 
-async fn patch(call: &Call<'_>, id: &ResourceId) -> Answer {
+async fn patch(call: &Call, id: &ResourceId) -> Answer {
     let body: TopicBody = call.body()?;
     ok(shown(
         &*call.parts.grid.patch_system_topic(id, body.tags).await?,

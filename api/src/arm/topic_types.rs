@@ -11,7 +11,7 @@ use super::{Answer, Call, ok, operations};
 use crate::problem::Refusal;
 
 /// Routes of the tenant, and the two that hang on a resource.
-pub(super) fn route(call: &Call<'_>) -> Answer {
+pub(super) fn route(call: &Call) -> Answer {
     if *call.method() != Method::GET {
         return Err(call.not_allowed());
     }
@@ -144,7 +144,7 @@ fn event_types() -> Value {
 }
 
 /// The communication resource, the topic or the domain at a scope, as it is written itself.
-fn source(call: &Call<'_>, scope: &ResourceId) -> Result<ResourceId, Refusal> {
+fn source(call: &Call, scope: &ResourceId) -> Result<ResourceId, Refusal> {
     if let Some(service) = call.parts.comms.resource(scope) {
         return Ok(service.id.clone());
     }
@@ -154,7 +154,7 @@ fn source(call: &Call<'_>, scope: &ResourceId) -> Result<ResourceId, Refusal> {
         .ok_or_else(|| Refusal::resource_not_found(scope))
 }
 
-fn extension_topic(call: &Call<'_>, scope: &ResourceId) -> Answer {
+fn extension_topic(call: &Call, scope: &ResourceId) -> Answer {
     let source = source(call, scope)?;
     let topic = call.parts.grid.system_topic_of(&source);
     ok(json!({
